@@ -1,0 +1,58 @@
+# Reply Twice. `make help` lists what can be done; `make run` is all a shop needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+BIN := .venv/bin
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run train test check fix lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/ready .venv-rasa/ready ## Build both environments from their lock files
+
+run: setup ## Train if needed, start everything, print the addresses (Ctrl-C ends it)
+	@exec $(BIN)/python -m bot run
+
+train: setup ## Train the model if its inputs changed
+	@$(BIN)/python -m bot train
+
+test: setup ## Run every test (brings its own browser and PostgreSQL)
+	@$(BIN)/python scripts/browser.py
+	@$(BIN)/python -m pytest
+
+check: setup ## Lint, format, types, and which module may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: setup ## Let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(UV) ## Resolve both lock files anew
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group dev -o requirements/bot.txt
+	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/rasa.in -o requirements/rasa.txt
+
+clean: ## Remove environments, models and caches (var/, the shop's data, stays)
+	rm -rf .uv .venv .venv-rasa models .rasa .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(UV):
+	@echo "set-up: fetching uv"
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-warn-script-location --target .uv uv==$(UV_VERSION)
+
+.venv/ready: requirements/bot.txt | $(UV)
+	@echo "set-up: environment of bot and actions (.venv)"
+	@$(UV) venv -q --clear --python 3.12 .venv
+	@$(UV) pip sync -q --python .venv/bin/python --require-hashes $<
+	@touch $@
+
+.venv-rasa/ready: requirements/rasa.txt | $(UV)
+	@echo "set-up: environment of Rasa (.venv-rasa), about 2.5 GB"
+	@$(UV) venv -q --clear --python 3.10 .venv-rasa
+	@$(UV) pip sync -q --python .venv-rasa/bin/python --require-hashes $<
+	@touch $@

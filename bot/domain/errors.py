@@ -1,0 +1,50 @@
+"""Every error of the product, as one tree.
+
+    ReplyTwiceError
+    ├── SettingError        a setting, file or folder is wrong; the process ends with this one line
+    ├── BadInput            a request, file or row can't be used; says what is wrong and what to do
+    ├── NotAllowed          the caller isn't who they say, or may not do this
+    ├── NotFound            there is no such thing, or not for this caller
+    ├── Conflict            somebody else was first
+    │   └── Held            a colleague holds the conversation
+    ├── LeaseLost           another worker took this conversation over; drop what you have
+    └── BrainDown           Rasa didn't answer in time, or answered nonsense
+
+Texts are shown to people: a whole sentence, no customer's text in it.
+"""
+
+
+class ReplyTwiceError(Exception):
+    """The root: catching it catches every error that the product raises on purpose."""
+
+
+class SettingError(ReplyTwiceError):
+    """A setting, file or folder is wrong."""
+
+
+class BadInput(ReplyTwiceError):
+    """A request, file or row can't be used."""
+
+
+class NotAllowed(ReplyTwiceError):
+    """The caller isn't who they say, or may not do this."""
+
+
+class NotFound(ReplyTwiceError):
+    """There is no such thing, or not for this caller."""
+
+
+class Conflict(ReplyTwiceError):
+    """Somebody else was first."""
+
+
+class Held(Conflict):
+    """A colleague holds the conversation."""
+
+
+class LeaseLost(ReplyTwiceError):
+    """Another worker took this conversation over."""
+
+
+class BrainDown(ReplyTwiceError):
+    """Rasa didn't answer in time, or answered nonsense."""

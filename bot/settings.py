@@ -1,0 +1,200 @@
+"""Every setting, read once from the environment and `.env` into one frozen object.
+
+`.env.example` says what each is for.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dotenv import dotenv_values
+
+from bot.domain.errors import SettingError
+from bot.domain.hours import Hours
+
+ROOT = Path(__file__).resolve().parent.parent
+SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Messenger:
+    """One Facebook Page. Empty strings: not connected."""
+
+    verify_token: str = field(repr=False)
+    app_secret: str = field(repr=False)
+    page_token: str = field(repr=False)
+    app_id: str
+    graph_url: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times are timedeltas; `data` is the folder that holds what the shop may not lose."""
+
+    port: int
+    host: str
+    data: Path
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    log_level: str
+    secret_key: str = field(repr=False)
+    chat_identity_secret: str = field(repr=False)
+    chat_origins: tuple[str, ...]
+    secure_cookies: bool
+    shop_name: str
+    opening_hours: Hours
+    time_zone: ZoneInfo
+    burst: timedelta
+    greeting_wait: timedelta
+    idle: timedelta
+    brain_patience: timedelta
+    brain_start: timedelta
+    new_topic_closes: bool
+    workers: int
+    lease: timedelta
+    rasa_url: str
+    rasa_port: int
+    actions_port: int
+    demo: bool
+    messenger: Messenger
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this machine.
+
+    `environ` stands in for the environment and `.env` (tests). Creates the data folder and, on the
+    first start, `secret_key` in it. Raises SettingError with one line that names the setting.
+    """
+    values = _environment() if environ is None else dict(environ)
+    read = _Reader(values)
+    data = Path(read.text("DATA_DIR", str(ROOT / "var"))).expanduser().resolve()
+    rasa_port = read.number("RASA_PORT", 5005, 1, 65535)
+    zone = read.text("TIME_ZONE", "UTC")
+    try:
+        time_zone = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingError(
+            f"TIME_ZONE: there is no time zone {zone!r}; write one like 'Europe/Berlin'."
+        ) from None
+    _writable(data)
+    settings = Settings(
+        port=read.number("PORT", 8000, 1, 65535),
+        host=read.text("HOST", "127.0.0.1"),
+        data=data,
+        database_url=_database_url(read.text("DATABASE_URL", f"{SQLITE}{data / 'reply_twice.db'}")),
+        redis_url=read.text("REDIS_URL", ""),
+        log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        secret_key=read.text("SECRET_KEY", "") or _secret_key(data),
+        chat_identity_secret=read.text("CHAT_IDENTITY_SECRET", ""),
+        chat_origins=tuple(
+            o.strip().rstrip("/") for o in read.text("CHAT_ORIGINS", "").split(",") if o.strip()
+        ),
+        secure_cookies=read.flag("SECURE_COOKIES", False),
+        shop_name=read.text("SHOP_NAME", "Linden & Loom"),
+        opening_hours=Hours.parse(read.text("OPENING_HOURS", "Mon-Fri 09:00-18:00, Sat 10:00-14:00")),
+        time_zone=time_zone,
+        burst=read.seconds("BURST_SECONDS", 1.5, 0, 60),
+        greeting_wait=read.seconds("GREETING_SECONDS", 15, 0, 600),
+        idle=timedelta(hours=read.decimal("IDLE_HOURS", 24, 0.0001, 24 * 365)),
+        brain_patience=read.seconds("BRAIN_SECONDS", 20, 0.1, 3600),
+        brain_start=read.seconds("BRAIN_START_SECONDS", 600, 0, 3600),
+        new_topic_closes=read.flag("NEW_TOPIC_CLOSES", False),
+        workers=read.number("WORKERS", 4, 1, 64),
+        lease=read.seconds("LEASE_SECONDS", 60, 1, 3600),
+        rasa_url=read.text("RASA_URL", f"http://127.0.0.1:{rasa_port}").rstrip("/"),
+        rasa_port=rasa_port,
+        actions_port=read.number("ACTIONS_PORT", 5055, 1, 65535),
+        demo=read.flag("DEMO", True),
+        messenger=Messenger(
+            verify_token=read.text("MESSENGER_VERIFY_TOKEN", ""),
+            app_secret=read.text("MESSENGER_APP_SECRET", ""),
+            page_token=read.text("MESSENGER_PAGE_TOKEN", ""),
+            app_id=read.text("MESSENGER_APP_ID", ""),
+            graph_url=read.text("MESSENGER_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/"),
+        ),
+    )
+    if settings.lease <= settings.brain_patience:
+        raise SettingError("LEASE_SECONDS must be more than BRAIN_SECONDS, or a slow answer loses its lease.")
+    return settings
+
+
+def _environment() -> dict[str, str]:
+    found = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value is not None}
+    return found | dict(os.environ)
+
+
+def _database_url(url: str) -> str:
+    """Plain `postgresql://` and `postgres://` get the driver that we ship."""
+    for plain in ("postgresql://", "postgres://"):
+        if url.startswith(plain):
+            return "postgresql+psycopg://" + url.removeprefix(plain)
+    if not url.startswith((SQLITE, "postgresql+psycopg://")):
+        raise SettingError("DATABASE_URL: use sqlite:///path or postgresql://user@host/name.")
+    return url
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingError(f"DATA_DIR: can't write to {folder} ({error.strerror}).") from None
+
+
+def _secret_key(folder: Path) -> str:
+    """The key that signs sessions, made once. Two processes starting at once agree on one."""
+    path = folder / "secret_key"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    key = path.read_text().strip()
+    if len(key) < 32:
+        raise SettingError(f"{path} is damaged; delete it to make a new one (open chats start anew).")
+    return key
+
+
+class _Reader:
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def text(self, name: str, default: str) -> str:
+        return self._values.get(name, "").strip() or default
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, default).upper()
+        if value not in allowed:
+            raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.text(name, str(default)).lower()
+        if value not in ("1", "0", "true", "false", "yes", "no", "on", "off"):
+            raise SettingError(f"{name} must be true or false, not {value!r}.")
+        return value in ("1", "true", "yes", "on")
+
+    def decimal(self, name: str, default: float, low: float, high: float) -> float:
+        value = self.text(name, str(default))
+        try:
+            number = float(value)
+            if not low <= number <= high:
+                raise ValueError
+        except ValueError:
+            raise SettingError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.") from None
+        return number
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.decimal(name, default, low, high)
+        if value != int(value):
+            raise SettingError(f"{name} must be a whole number, not {value:g}.")
+        return int(value)
+
+    def seconds(self, name: str, default: float, low: float, high: float) -> timedelta:
+        return timedelta(seconds=self.decimal(name, default, low, high))

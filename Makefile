@@ -35,7 +35,7 @@ fix: setup ## Let ruff mend what it can
 	@$(BIN)/ruff format .
 
 lock: $(UV) ## Resolve both lock files anew
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group dev -o requirements/bot.txt
+	$(UV) pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group dev -o requirements/bot.txt
 	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --upgrade requirements/rasa.in -o requirements/rasa.txt
 
 clean: ## Remove environments, models and caches (var/, the shop's data, stays)

@@ -3,7 +3,8 @@
     ReplyTwiceError
     ├── SettingError        a setting, file or folder is wrong; the process ends with this one line
     ├── BadInput            a request, file or row can't be used; says what is wrong and what to do
-    ├── NotAllowed          the caller isn't who they say, or may not do this
+    ├── NotAllowed          the caller may not do this
+    │   └── NotLoggedIn     nobody knows who the caller is
     ├── NotFound            there is no such thing, or not for this caller
     ├── Conflict            somebody else was first
     │   └── Held            a colleague holds the conversation
@@ -27,7 +28,11 @@ class BadInput(ReplyTwiceError):
 
 
 class NotAllowed(ReplyTwiceError):
-    """The caller isn't who they say, or may not do this."""
+    """The caller may not do this."""
+
+
+class NotLoggedIn(NotAllowed):
+    """Nobody knows who the caller is."""
 
 
 class NotFound(ReplyTwiceError):

@@ -125,6 +125,11 @@ class Proposal:
     settled: bool = False  # the customer said in so many words that it is settled
 
     @property
+    def is_miss(self) -> bool:
+        """Whether details were given that could not be read or found."""
+        return self.detail is Detail.AGAIN
+
+    @property
     def speaks(self) -> bool:
         """Whether there is anything to send."""
         return bool(self.text.strip())
@@ -236,7 +241,7 @@ class Effect:
     reply: str = ""
     reply_no: int | None = None
     hand_off: Reason | None = None  # opens one, or makes an open one more pressing
-    reopen: bool = False  # close this conversation first and answer in a new one
+    reopen: bool = False  # the turn moves to a new conversation and is decided anew there
     wait: bool = False  # leave the turn open: more is coming
     buttons: tuple[tuple[str, Button], ...] = ()
 
@@ -255,28 +260,26 @@ def last_word(proposal: Proposal, context: Context, new_topic_closes: bool = Fal
         return Effect(State.CLOSED)
     if proposal.action is Action.WAIT:
         return Effect(State.BOT, wait=True)
-    moves_on = (
-        new_topic_closes
-        and proposal.action is Action.ANSWER
-        and context.answered is not None
-        and proposal.topic not in (None, context.answered)
-    )
-    used = 0 if moves_on else context.replies_used
-    reply_no = used + 1 if proposal.speaks and used < MAX_REPLIES else None
-    if proposal.action is Action.HAND_OFF:
-        state, reason = State.WAITING, proposal.reason or Reason.UNSURE
-    elif reply_no is None:  # nothing may be said, or nothing came to say
-        state = State.WAITING
-        reason = Reason.LIMIT if used >= MAX_REPLIES else Reason.UNSURE
-    else:
-        state, reason = State.BOT, None
+    if new_topic_closes and _moves_on(proposal, context):
+        return Effect(State.CLOSED, reopen=True)
+    may_speak = proposal.speaks and context.replies_used < MAX_REPLIES
+    reason = proposal.reason if proposal.action is Action.HAND_OFF else None
+    if reason is None and not may_speak:  # nothing may be said, or nothing came to say
+        reason = Reason.LIMIT if context.replies_used >= MAX_REPLIES else Reason.UNSURE
     return Effect(
-        state,
-        reply=proposal.text.strip() if reply_no else "",
-        reply_no=reply_no,
+        State.WAITING if reason else State.BOT,
+        reply=proposal.text.strip() if may_speak else "",
+        reply_no=context.replies_used + 1 if may_speak else None,
         hand_off=reason,
-        reopen=moves_on,
-        buttons=proposal.buttons if reply_no else (),
+        buttons=proposal.buttons if may_speak else (),
+    )
+
+
+def _moves_on(proposal: Proposal, context: Context) -> bool:
+    """A sure question on another topic after an answered one: the first is taken as settled."""
+    would_answer = proposal.action in (Action.ANSWER, Action.ASK) or proposal.reason is Reason.LIMIT
+    return (
+        would_answer and None not in (context.answered, proposal.topic) and proposal.topic != context.answered
     )
 
 

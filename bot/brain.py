@@ -1,0 +1,92 @@
+"""The port to Rasa: one turn in, one proposal out.
+
+Rasa keeps no state for us. All that a decision needs travels with the turn, so any Rasa process can
+take any turn, and a turn that is tried twice does no harm: the database decides.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import yaml
+
+from bot.domain.errors import BrainDown, SettingError
+from bot.domain.rule import Action, Context, Detail, Proposal
+from bot.domain.words import Button, Reason, Topic
+
+READ_LIMIT = 5_000  # characters of a turn that Rasa is given; the desk shows the rest
+
+
+class Brain(Protocol):
+    """What reads a turn and words the reply."""
+
+    @property
+    def outage_text(self) -> str:
+        """What to say when the brain can't be reached."""
+
+    async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
+        """What to do with a turn. `key` names this try. Raises BrainDown."""
+
+    async def is_ready(self) -> bool:
+        """Whether it would answer now."""
+
+
+class Rasa:
+    """Rasa behind the channel of `bot/components/channel.py`."""
+
+    def __init__(self, url: str, patience: timedelta, domain_file: Path) -> None:
+        self._client = httpx.AsyncClient(base_url=url, timeout=patience.total_seconds(), trust_env=False)
+        self.outage_text = outage_text(domain_file)
+
+    async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
+        """See `Brain`."""
+        body = {"turn": key, "text": text[:READ_LIMIT], "metadata": context.to_json()}
+        try:
+            response = await self._client.post("/webhooks/turn/webhook", json=body)
+            response.raise_for_status()
+            return proposal_from(response.json())
+        except httpx.HTTPError as error:
+            raise BrainDown(f"Rasa can't be reached ({type(error).__name__}).") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BrainDown(f"Rasa answered nonsense ({type(error).__name__}).") from error
+
+    async def is_ready(self) -> bool:
+        """See `Brain`."""
+        try:
+            return (await self._client.get("/webhooks/turn/ready", timeout=2)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+
+def proposal_from(data: dict[str, Any]) -> Proposal:
+    """Reads the channel's answer. Raises ValueError, KeyError or TypeError for nonsense."""
+    reason, topic, detail = data["reason"], data["topic"], data["detail"]
+    return Proposal(
+        action=Action(data["action"]),
+        text=str(data["text"]),
+        topic=Topic(topic) if topic else None,
+        reason=Reason(reason) if reason else None,
+        detail=Detail(detail) if detail else None,
+        confidence=float(data["confidence"]),
+        language=str(data["language"])[:16],
+        buttons=tuple((str(b["title"]), Button(b["button"])) for b in data["buttons"]),
+        order_number=data["order_number"],
+        email=data["email"],
+        settled=bool(data["settled"]),
+    )
+
+
+def outage_text(domain_file: Path) -> str:
+    """The shop's own words for an outage, from Rasa's domain. Raises SettingError."""
+    try:
+        domain = yaml.safe_load(domain_file.read_text(encoding="utf-8"))
+        return str(domain["responses"]["utter_hand_off_outage"][0]["text"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError) as error:
+        raise SettingError(
+            f"{domain_file.name}: can't read responses → utter_hand_off_outage ({type(error).__name__})."
+        ) from None

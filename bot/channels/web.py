@@ -1,0 +1,278 @@
+"""The web chat: signed sessions, messages in, history and live events out.
+
+A session token names one thread and is signed by us, so nobody can read or write another's
+conversation. A customer whom the shop's own page has logged in proves it with a signature of the
+shop's, and keeps one thread on every device.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from email_validator import EmailNotValidError, validate_email
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from sqlalchemy.orm import Session
+from sse_starlette import EventSourceResponse
+from starlette.concurrency import run_in_threadpool
+
+from bot import inbox, live
+from bot.domain.errors import BadInput, NotAllowed, NotLoggedIn
+from bot.domain.rule import MAX_REPLIES
+from bot.domain.words import Author, Button, Channel, State
+from bot.orders import normal_email
+from bot.services import Services
+from bot.settings import Settings
+from bot.store import queries
+from bot.store.tables import Conversation, Identity, InboxItem, Message
+
+ACCOUNT = "web"
+TEXT_LIMIT = 4_000  # characters of one message
+HISTORY = 200  # messages that a page is given
+SESSION_AGE = timedelta(days=30)
+IDENTITY_AGE = timedelta(days=1)  # then the shop's page signs anew: its customer may have logged out
+PING_SECONDS = 15  # keeps proxies from closing a quiet stream
+
+router = APIRouter(prefix="/api/chat", tags=["web chat"])
+
+
+def services_of(request: Request) -> Services:
+    """What `bot.app.build` made."""
+    services: Services = request.app.state.services
+    return services
+
+
+Shared = Annotated[Services, Depends(services_of)]
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Whose session it is. `email` and `name` only if the shop has vouched for them."""
+
+    thread: str
+    email: str | None = None
+    name: str | None = None
+
+
+class IdentityIn(BaseModel):
+    """A customer whom the shop's page has logged in."""
+
+    email: str = Field(max_length=320)
+    name: str | None = Field(None, max_length=200)
+    signature: str = Field(max_length=200)
+
+
+class SessionIn(BaseModel):
+    """An anonymous visitor sends `{}`."""
+
+    identity: IdentityIn | None = None
+
+
+class SessionOut(BaseModel):
+    """The token for every other call."""
+
+    token: str
+
+
+class MessageIn(BaseModel):
+    """`client_id` is the page's own id of the message: sent again, nothing is stored twice."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    client_id: str = Field(min_length=1, max_length=80)
+    text: str = Field(min_length=1, max_length=TEXT_LIMIT)
+    button: Button | None = None
+
+    @field_validator("text", "client_id")
+    @classmethod
+    def storable(cls, value: str) -> str:
+        """Refuses what no database can hold."""
+        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+            raise ValueError("has a character that is no text")
+        return value
+
+
+class MessageOut(BaseModel):
+    """The id of the stored message."""
+
+    id: str
+
+
+@router.post("/sessions", status_code=201)
+def open_session(body: SessionIn, services: Shared) -> SessionOut:
+    """Opens a session; 403 when the shop's signature is wrong."""
+    visitor = Visitor("s:" + secrets.token_urlsafe(24))
+    if body.identity:
+        visitor = _vouched(services.settings, body.identity)
+    return SessionOut(token=_signer(services.settings).dumps([visitor.thread, visitor.email, visitor.name]))
+
+
+def visitor_of(
+    services: Shared,
+    authorization: Annotated[str, Header()] = "",
+    token: Annotated[str, Query()] = "",
+) -> Visitor:
+    """Reads the bearer token, or `?token=` where a browser can't send headers."""
+    scheme, _, bearer = authorization.partition(" ")
+    given = bearer.strip() if scheme.lower() == "bearer" else token
+    try:
+        data, signed_at = _signer(services.settings).loads(
+            given, max_age=int(SESSION_AGE.total_seconds()), return_timestamp=True
+        )
+    except BadSignature:
+        raise NotLoggedIn("This chat session isn't valid any more; open a new one.") from None
+    visitor = Visitor(*data)
+    if visitor.email and services.clock() - signed_at > IDENTITY_AGE:
+        raise NotLoggedIn("This log-in is too old; open a new session.")
+    return visitor
+
+
+Caller = Annotated[Visitor, Depends(visitor_of)]
+
+
+@router.post("/messages", status_code=202)
+def receive(body: MessageIn, visitor: Caller, services: Shared, response: Response) -> MessageOut:
+    """Stores a message: 202, or 200 and the same id if it was stored before."""
+    now = services.clock()
+    message = inbox.Incoming(
+        channel=Channel.WEB,
+        account=ACCOUNT,
+        thread=visitor.thread,
+        external_id=hashlib.sha256(f"{visitor.thread}\n{body.client_id}".encode()).hexdigest(),
+        kind=inbox.Kind.MESSAGE,
+        payload={
+            "text": body.text,
+            "client_id": body.client_id,
+            "button": body.button.value if body.button else None,
+            "email": visitor.email,
+            "name": visitor.name,
+        },
+        at=now,
+    )
+    if not inbox.accept(services.store, [message], now):
+        response.status_code = 200
+    services.wake()
+    return MessageOut(id=message.public_id)
+
+
+@router.get("/messages")
+def history(visitor: Caller, services: Shared) -> dict[str, Any]:
+    """What was said so far, oldest first, the state, and the cursor to follow events from."""
+    cursor = live.newest(services.store)  # before the messages: an event may repeat one, never skip it
+    with services.store.read() as session:
+        identity = queries.find_identity(session, ACCOUNT, visitor.thread)
+        messages = _messages(session, identity) if identity else []
+        pending = inbox.unfiled(session, ACCOUNT, visitor.thread)
+        known = {message.public_id for message in messages}
+        return {
+            "messages": [live.message_view(m) for m in messages]
+            + [_pending_view(item) for item in pending if item.public_id not in known],
+            "status": _status(session, services, identity),
+            "cursor": cursor,
+        }
+
+
+@router.get("/events")
+async def events(
+    visitor: Caller,
+    services: Shared,
+    after: Annotated[int | None, Query(ge=0)] = None,
+    last_event_id: Annotated[str, Header()] = "",
+) -> EventSourceResponse:
+    """Live messages and states (SSE), from `Last-Event-ID`, else `after`, else from now on."""
+    if last_event_id.isascii() and last_event_id.isdigit():
+        after = int(last_event_id)
+    if after is None:
+        after = await run_in_threadpool(live.newest, services.store)
+    return EventSourceResponse(_stream(services, visitor, min(after, 2**62)), ping=PING_SECONDS)
+
+
+async def _stream(services: Services, visitor: Visitor, after: int) -> AsyncIterator[dict[str, str]]:
+    yield {"event": "status", "data": json.dumps(await run_in_threadpool(_status_now, services, visitor))}
+    async for happened in services.hub.follow(after, live.stream_of(ACCOUNT, visitor.thread)):
+        if happened.kind is live.Kind.DESK:
+            continue
+        payload = happened.payload
+        if happened.kind is live.Kind.STATUS:
+            payload = payload | {"opens_at": _opens_at(services, payload["state"])}
+        yield {"id": str(happened.id), "event": happened.kind.value, "data": json.dumps(payload)}
+
+
+def _status_now(services: Services, visitor: Visitor) -> dict[str, Any]:
+    with services.store.read() as session:
+        return _status(session, services, queries.find_identity(session, ACCOUNT, visitor.thread))
+
+
+def _status(session: Session, services: Services, identity: Identity | None) -> dict[str, Any]:
+    """The newest conversation's state; before the first message, that of a fresh one."""
+    conversation = identity and session.scalar(
+        sa.select(Conversation)
+        .where(Conversation.identity_id == identity.id)
+        .order_by(Conversation.id.desc())
+        .limit(1)
+    )
+    if not conversation:
+        return {"state": State.BOT.value, "replies_left": MAX_REPLIES, "agent": None, "opens_at": None}
+    view = live.status_view(conversation, queries.replies_used(session, conversation.id))
+    return view | {"opens_at": _opens_at(services, view["state"])}
+
+
+def _opens_at(services: Services, state: str) -> str | None:
+    """When people are back, for a customer who waits for one; None while they are there."""
+    if state != State.WAITING:
+        return None
+    now = services.clock().astimezone(services.settings.time_zone)
+    opens = services.settings.opening_hours.opens_at(now)
+    return opens.isoformat(timespec="minutes") if opens else None
+
+
+def _messages(session: Session, identity: Identity) -> list[Message]:
+    """The newest messages that this customer may see, oldest first."""
+    newest = session.scalars(
+        sa.select(Message)
+        .join(Message.conversation)
+        .where(Conversation.identity_id == identity.id, Message.author != Author.NOTE)
+        .order_by(Message.id.desc())
+        .limit(HISTORY)
+    )
+    return list(newest)[::-1]
+
+
+def _pending_view(item: InboxItem) -> dict[str, Any]:
+    """A message that is stored but not filed yet, as `live.message_view` will show it."""
+    return {
+        "id": item.public_id,
+        "client_id": item.payload.get("client_id"),
+        "author": Author.CUSTOMER.value,
+        "name": None,
+        "text": item.payload.get("text"),
+        "buttons": [],
+        "at": item.at.isoformat(),
+    }
+
+
+def _vouched(settings: Settings, identity: IdentityIn) -> Visitor:
+    """The customer that the shop's signature names. Raises NotAllowed or BadInput."""
+    if not settings.chat_identity_secret:
+        raise NotAllowed("CHAT_IDENTITY_SECRET isn't set, so no identity can be trusted.")
+    key = settings.chat_identity_secret.encode()
+    expected = hmac.new(key, identity.email.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(identity.signature.lower().encode("utf-8", "replace"), expected.encode()):
+        raise NotAllowed("The identity's signature is wrong.")
+    try:
+        validate_email(identity.email, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        raise BadInput("The identity's e-mail isn't an e-mail address.") from None
+    email = normal_email(identity.email)
+    return Visitor("e:" + hashlib.sha256(email.encode()).hexdigest(), email, identity.name)
+
+
+def _signer(settings: Settings) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(settings.secret_key, salt="web-chat-session")

@@ -1,0 +1,168 @@
+"""The desk's JSON API: a session cookie with the CSRF header, or a bearer token."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
+
+from bot.channels.web import Shared
+from bot.desk import agents, conversations
+from bot.domain.errors import NotAllowed, NotLoggedIn
+from bot.domain.words import State
+from bot.store.tables import Agent
+
+COOKIE = "reply_twice_desk"
+router = APIRouter(prefix="/api/desk", tags=["desk"])
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A logged-in agent and the token they came with."""
+
+    agent: Agent
+    token: str
+
+
+class LoginIn(BaseModel):
+    """What the log-in page asks for."""
+
+    email: str = Field(max_length=320)
+    password: str = Field(max_length=1_000)
+
+
+class TextIn(BaseModel):
+    """`client_id` is the page's own id of the message: sent again, nothing is written twice."""
+
+    client_id: str = Field(min_length=1, max_length=80)
+    text: str = Field(min_length=1, max_length=conversations.TEXT_LIMIT)
+
+
+def caller_of(
+    request: Request,
+    services: Shared,
+    authorization: Annotated[str, Header()] = "",
+    x_csrf_token: Annotated[str, Header()] = "",
+) -> Caller:
+    """Who calls. A cookie, which a browser adds by itself, needs the CSRF header to change anything.
+
+    Raises NotAllowed.
+    """
+    scheme, _, bearer = authorization.partition(" ")
+    cookie = request.cookies.get(COOKIE, "")
+    token = bearer.strip() if scheme.lower() == "bearer" else cookie
+    if token == cookie and scheme.lower() != "bearer" and request.method not in ("GET", "HEAD"):
+        check_csrf(token, x_csrf_token)
+    with services.store.read() as session:
+        return Caller(agents.agent_of(session, token, services.clock()), token)
+
+
+def check_csrf(token: str, given: str) -> None:
+    """Raises NotAllowed unless the page that sends this is one of ours."""
+    if not agents.same(agents.csrf_token(token), given):
+        raise NotAllowed("This page is out of date; reload it.")
+
+
+ConversationId = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Desk = Annotated[Caller, Depends(caller_of)]
+
+
+@router.post("/login")
+def login(body: LoginIn, request: Request, services: Shared) -> dict[str, str]:
+    """Exchanges e-mail and password for a bearer token; 429 after too many wrong ones."""
+    token = log_in(services, body.email, body.password, request)
+    return {"token": token}
+
+
+def log_in(services: Shared, email: str, password: str, request: Request) -> str:
+    """A new session's token. Raises NotLoggedIn; a refused try is counted."""
+    now = services.clock()
+    address = request.client.host if request.client else "unknown"
+    with services.store.unit_of_work() as session:
+        agent = agents.check_password(session, email, password, address, now)
+        token = agents.open_session(session, agent, now) if agent else None
+    if token is None:
+        raise NotLoggedIn("E-mail or password is wrong.")
+    return token
+
+
+@router.get("/conversations")
+def list_conversations(
+    caller: Desk, services: Shared, state: State | None = None, mine: bool = False
+) -> dict[str, Any]:
+    """Open conversations, who waits longest first; `state` picks one state."""
+    with services.store.read() as session:
+        rows = conversations.listed(session, state, caller.agent.id if mine else None)
+    return {"conversations": [row.as_json() for row in rows]}
+
+
+@router.get("/conversations/{conversation_id}")
+def get_conversation(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """One conversation with its messages, hand-offs and orders."""
+    with services.store.read() as session:
+        return conversations.detail(session, conversation_id, caller.agent).as_json()
+
+
+@router.post("/conversations/{conversation_id}/take")
+def take(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Takes it; 409 names the colleague who has it."""
+    return _do(services, caller, conversation_id, conversations.take)
+
+
+@router.post("/conversations/{conversation_id}/give-back")
+def give_back(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Gives it back to the bot."""
+    return _do(services, caller, conversation_id, conversations.give_back)
+
+
+@router.post("/conversations/{conversation_id}/resolve")
+def resolve(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Closes it."""
+    return _do(services, caller, conversation_id, conversations.resolve)
+
+
+@router.post("/conversations/{conversation_id}/messages", status_code=201)
+def answer(
+    conversation_id: ConversationId, body: TextIn, caller: Desk, services: Shared, response: Response
+) -> dict[str, str]:
+    """Answers the customer: 201, or 200 and the same id if it was sent before; 403 for non-holders."""
+    return _write(services, caller, conversation_id, body, response, conversations.answer)
+
+
+@router.post("/conversations/{conversation_id}/notes", status_code=201)
+def note(
+    conversation_id: ConversationId, body: TextIn, caller: Desk, services: Shared, response: Response
+) -> dict[str, str]:
+    """Leaves a note for colleagues."""
+    return _write(services, caller, conversation_id, body, response, conversations.note)
+
+
+def _do(services: Shared, caller: Caller, conversation_id: int, verb: Callable[..., Any]) -> dict[str, Any]:
+    with services.store.unit_of_work() as session:
+        agent = _attached(session, caller)
+        verb(session, conversation_id, agent, services.clock())
+        session.flush()
+        return conversations.detail(session, conversation_id, agent).row.as_json()
+
+
+def _write(
+    services: Shared,
+    caller: Caller,
+    conversation_id: int,
+    body: TextIn,
+    response: Response,
+    verb: Callable[..., Any],
+) -> dict[str, str]:
+    with services.store.unit_of_work() as session:
+        agent = _attached(session, caller)
+        message, fresh = verb(session, conversation_id, agent, body.client_id, body.text, services.clock())
+        response.status_code = 201 if fresh else 200
+        public_id: str = message.public_id
+    services.wake()
+    return {"id": public_id}
+
+
+def _attached(session: Session, caller: Caller) -> Agent:
+    return session.get_one(Agent, caller.agent.id)

@@ -1,0 +1,324 @@
+"""What agents do with a conversation, one verb each, and what they see of it.
+
+Every verb locks the conversation's row first, so two agents racing get an order: the first wins,
+the second is told who has it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bot import live
+from bot.domain.conversation import Hold, check_resolve, check_speak, check_take
+from bot.domain.errors import BadInput, NotFound
+from bot.domain.words import Author, Reason, State, Status
+from bot.orders import orders_of
+from bot.store import queries
+from bot.store.tables import Agent, Conversation, HandOff, Message, Order, new_public_id
+from bot.turns import first_status
+
+TEXT_LIMIT = 8_000  # characters of an agent's message or note
+LIST_LIMIT = 200  # conversations on one page
+HISTORY = 500  # messages of one conversation
+
+
+def take(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
+    """The agent holds it from here; the bot is silent. Raises NotFound, Held or Conflict."""
+    conversation = _locked(session, conversation_id)
+    check_take(_hold(conversation), agent.id)
+    if conversation.state is State.AGENT and conversation.agent_id == agent.id:
+        return conversation
+    conversation.state = State.AGENT
+    conversation.agent = agent
+    conversation.due_at = None
+    queries.handle_open_messages(session, conversation.id, now)
+    queries.take_back_queued(session, conversation.id)
+    hand_off = queries.open_hand_off(session, conversation.id)
+    if hand_off:
+        hand_off.taken_at = hand_off.taken_at or now
+    _changed(session, conversation, now)
+    return conversation
+
+
+def answer(
+    session: Session, conversation_id: int, agent: Agent, client_id: str, text: str, now: datetime
+) -> tuple[Message, bool]:
+    """Queues an agent's answer; the same `client_id` again gives the same message and False.
+
+    Raises NotFound, Held, NotAllowed (take it first), Conflict (closed) or BadInput.
+    """
+    conversation = _locked(session, conversation_id)
+    repeated = _repeated(session, conversation.id, client_id)
+    if repeated:
+        return repeated, False
+    check_speak(_hold(conversation), agent.id)
+    status = first_status(conversation.channel)
+    message = _write(session, conversation, Author.AGENT, agent, client_id, text, status, now)
+    conversation.last_message_at = now
+    return message, True
+
+
+def note(
+    session: Session, conversation_id: int, agent: Agent, client_id: str, text: str, now: datetime
+) -> tuple[Message, bool]:
+    """Leaves a note that only agents see. Anyone may, at any time. Raises NotFound or BadInput."""
+    conversation = _locked(session, conversation_id)
+    repeated = _repeated(session, conversation.id, client_id)
+    if repeated:
+        return repeated, False
+    return _write(session, conversation, Author.NOTE, agent, client_id, text, Status.SENT, now), True
+
+
+def give_back(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
+    """The bot reads on; the count of its replies stays. Raises NotFound, Held, NotAllowed or Conflict."""
+    conversation = _locked(session, conversation_id)
+    check_speak(_hold(conversation), agent.id)
+    conversation.state = State.BOT
+    conversation.agent = None
+    queries.end_hand_off(session, conversation.id, now)
+    _changed(session, conversation, now)
+    return conversation
+
+
+def resolve(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
+    """Closes it; the customer's next message opens a new one. Raises NotFound, Held or Conflict."""
+    conversation = _locked(session, conversation_id)
+    check_resolve(_hold(conversation), agent.id)
+    queries.close(session, conversation, now)
+    queries.handle_open_messages(session, conversation.id, now)
+    _changed(session, conversation, now)
+    return conversation
+
+
+@dataclass(frozen=True)
+class Row:
+    """A conversation in a list."""
+
+    id: int
+    state: State
+    reason: Reason | None
+    channel: str
+    contact: str
+    waiting_since: datetime | None
+    replies_used: int
+    holder: str | None
+    last_text: str
+    last_author: Author | None
+    last_message_at: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """As the desk API gives it."""
+        return {
+            "id": self.id,
+            "state": self.state.value,
+            "reason": self.reason.value if self.reason else None,
+            "channel": self.channel,
+            "contact": self.contact,
+            "waiting_since": self.waiting_since.isoformat() if self.waiting_since else None,
+            "replies_used": self.replies_used,
+            "agent": self.holder,
+            "last_message": self.last_text,
+            "last_message_at": self.last_message_at.isoformat(),
+        }
+
+
+def listed(
+    session: Session, state: State | None = None, holder: int | None = None, limit: int = LIST_LIMIT
+) -> list[Row]:
+    """Conversations in one state (None: all that are open), who waits longest first.
+
+    Closed ones come newest first. With `holder`, only those that this agent holds.
+    """
+    used = (
+        sa.select(sa.func.count())
+        .where(Message.conversation_id == Conversation.id, Message.author == Author.BOT)
+        .scalar_subquery()
+    )
+    newest = (
+        sa.select(sa.func.max(Message.id))
+        .where(Message.conversation_id == Conversation.id, Message.author != Author.NOTE)
+        .scalar_subquery()
+    )
+    last = sa.orm.aliased(Message)
+    query = (
+        sa.select(Conversation, HandOff, used, last)
+        .outerjoin(HandOff, sa.and_(HandOff.conversation_id == Conversation.id, HandOff.ended_at.is_(None)))
+        .outerjoin(last, last.id == newest)
+        .limit(limit)
+    )
+    if state is State.CLOSED:
+        query = query.where(Conversation.state == state).order_by(Conversation.last_message_at.desc())
+    else:
+        query = query.order_by(sa.func.coalesce(HandOff.at, Conversation.last_message_at), Conversation.id)
+        query = query.where(
+            Conversation.state == state if state else Conversation.state.in_(set(State) - {State.CLOSED})
+        )
+    if holder is not None:
+        query = query.where(Conversation.agent_id == holder)
+    return [_row(*found) for found in session.execute(query)]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One conversation with all that an agent needs to answer it."""
+
+    row: Row
+    messages: list[Message]
+    hand_offs: list[HandOff]
+    orders: list[Order]
+    earlier: list[Conversation]
+    mine: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """As the desk API gives it."""
+        return self.row.as_json() | {
+            "messages": [_message_json(message) for message in self.messages],
+            "hand_offs": [
+                {
+                    "reason": h.reason.value,
+                    "topic": h.topic.value if h.topic else None,
+                    "at": h.at.isoformat(),
+                }
+                for h in self.hand_offs
+            ],
+            "orders": [
+                {
+                    "number": o.number,
+                    "status": o.status,
+                    "items": o.items,
+                    "placed_at": o.placed_at.isoformat(),
+                }
+                for o in self.orders
+            ],
+        }
+
+
+def detail(session: Session, conversation_id: int, agent: Agent) -> Detail:
+    """One conversation. Raises NotFound."""
+    conversation = session.get(Conversation, conversation_id)
+    if conversation is None:
+        raise NotFound("There is no such conversation.")
+    messages = session.scalars(
+        sa.select(Message)
+        .where(Message.conversation_id == conversation.id)
+        .order_by(Message.id.desc())
+        .limit(HISTORY)
+    ).all()[::-1]
+    hand_offs = session.scalars(
+        sa.select(HandOff).where(HandOff.conversation_id == conversation.id).order_by(HandOff.id)
+    ).all()
+    earlier = session.scalars(
+        sa.select(Conversation)
+        .where(Conversation.contact_id == conversation.contact_id, Conversation.id < conversation.id)
+        .order_by(Conversation.id.desc())
+        .limit(10)
+    ).all()
+    open_now = next((h for h in hand_offs if h.ended_at is None), None)
+    shown = [message for message in messages if message.author is not Author.NOTE]
+    return Detail(
+        row=_row(
+            conversation,
+            open_now,
+            queries.replies_used(session, conversation.id),
+            shown[-1] if shown else None,
+        ),
+        messages=list(messages),
+        hand_offs=list(hand_offs),
+        orders=_orders(session, conversation),
+        earlier=list(earlier),
+        mine=conversation.state is State.AGENT and conversation.agent_id == agent.id,
+    )
+
+
+def _orders(session: Session, conversation: Conversation) -> list[Order]:
+    """The proven customer's orders; else the one whose number and e-mail were both given."""
+    if conversation.contact.email:
+        return orders_of(session, conversation.contact.email)
+    if conversation.order_number and conversation.email:
+        order = session.get(Order, conversation.order_number)
+        if order and order.email == conversation.email:
+            return [order]
+    return []
+
+
+def _row(conversation: Conversation, hand_off: HandOff | None, used: int, last: Message | None) -> Row:
+    contact = conversation.contact
+    return Row(
+        id=conversation.id,
+        state=conversation.state,
+        reason=hand_off.reason if hand_off else None,
+        channel=conversation.channel.value,
+        contact=contact.name or contact.email or f"Visitor {contact.id}",
+        waiting_since=hand_off.at if hand_off and conversation.state is State.WAITING else None,
+        replies_used=used,
+        holder=_hold(conversation).who if conversation.state is State.AGENT else None,
+        last_text=(last.text if last else "")[:200],
+        last_author=last.author if last else None,
+        last_message_at=conversation.last_message_at,
+    )
+
+
+def _message_json(message: Message) -> dict[str, Any]:
+    return live.message_view(message) | {
+        "reply_no": message.reply_no,
+        "status": message.status.value,
+        "error": message.error,
+        "attachments": message.attachments,
+    }
+
+
+def _locked(session: Session, conversation_id: int) -> Conversation:
+    conversation = queries.locked(session, conversation_id)
+    if conversation is None:
+        raise NotFound("There is no such conversation.")
+    return conversation
+
+
+def _hold(conversation: Conversation) -> Hold:
+    holder = conversation.agent
+    return Hold(conversation.state, conversation.agent_id, holder.name if holder else None)
+
+
+def _repeated(session: Session, conversation_id: int, client_id: str) -> Message | None:
+    return session.scalar(
+        sa.select(Message).where(Message.conversation_id == conversation_id, Message.client_id == client_id)
+    )
+
+
+def _write(
+    session: Session,
+    conversation: Conversation,
+    author: Author,
+    agent: Agent,
+    client_id: str,
+    text: str,
+    status: Status,
+    now: datetime,
+) -> Message:
+    text = text.replace("\0", "").strip()
+    if not 0 < len(text) <= TEXT_LIMIT or not 0 < len(client_id) <= 80:
+        raise BadInput(f"Write 1 to {TEXT_LIMIT} characters.")
+    message = Message(
+        public_id=new_public_id(),
+        conversation_id=conversation.id,
+        author=author,
+        agent=agent,
+        client_id=client_id,
+        text=text,
+        account=conversation.identity.account,
+        at=now,
+        handled_at=now,
+        status=status,
+    )
+    session.add(message)
+    session.flush()
+    live.said(session, conversation, message)
+    return message
+
+
+def _changed(session: Session, conversation: Conversation, now: datetime) -> None:
+    session.flush()
+    live.changed(session, conversation, queries.replies_used(session, conversation.id), now)

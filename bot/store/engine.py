@@ -1,0 +1,104 @@
+"""The database behind one object: units of work to write, read-only sessions to read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from bot.domain.errors import SettingError
+
+HERE = Path(__file__).resolve().parent
+BUSY_MS = 10_000  # how long SQLite waits for another process's transaction
+_CHANGED = "live events were written"
+
+
+class Store:
+    """Opens sessions on one database and tells listeners when a commit held live events."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = _engine(url)
+        self._reader = self._engine.execution_options(sqlite_begin="BEGIN DEFERRED")
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self._engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[Session]:
+        """One transaction: committed at the end, rolled back by any exception."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+            if session.info.get(_CHANGED):
+                for listener in self._listeners:
+                    listener()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A consistent view that writes nothing."""
+        with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
+            yield session
+
+    def on_events(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` (from any thread) after each commit that wrote live events."""
+        self._listeners.append(listener)
+
+    def migrate(self) -> None:
+        """Brings the database to the newest schema. Raises SettingError if it can't be opened."""
+        config = Config()
+        config.set_main_option("script_location", str(HERE / "migrations"))
+        try:
+            with self._engine.begin() as connection:
+                if not self.is_sqlite:  # two processes starting at once: one migrates, one waits
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(7201)"))
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except (sa.exc.OperationalError, sa.exc.DatabaseError) as error:
+            reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+            raise SettingError(f"DATABASE_URL: can't open the database ({reason}).") from None
+
+    def close(self) -> None:
+        """Closes every pooled connection."""
+        self._engine.dispose()
+
+
+def mark_changed(session: Session) -> None:
+    """Notes that this unit of work wrote live events.
+
+    On PostgreSQL it also takes a lock until the commit, so that event ids become visible in their
+    order and a page that resumes from an id misses none.
+    """
+    if not session.info.get(_CHANGED):
+        session.info[_CHANGED] = True
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(sa.text("SELECT pg_advisory_xact_lock(7202)"))
+
+
+def _engine(url: str) -> sa.Engine:
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        # FULL: a message is on the disk, not only in its cache, before it is acknowledged.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        # A write takes its lock at once: upgrading a read later could fail halfway.
+        options = connection.get_execution_options()
+        connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+    return engine

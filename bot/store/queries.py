@@ -1,0 +1,104 @@
+"""Reads, and the few writes that more than one module needs."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bot.domain.words import Author, State, Status
+from bot.store.tables import Conversation, HandOff, Identity, Message
+
+
+def replies_used(session: Session, conversation_id: int) -> int:
+    """How many of the two replies are spent."""
+    return (
+        session.scalar(
+            sa.select(sa.func.count()).where(
+                Message.conversation_id == conversation_id, Message.author == Author.BOT
+            )
+        )
+        or 0
+    )
+
+
+def locked(session: Session, conversation_id: int) -> Conversation | None:
+    """A conversation that nobody else changes until the commit (SQLite locks as a whole anyway)."""
+    return session.scalar(
+        sa.select(Conversation)
+        .where(Conversation.id == conversation_id)
+        .with_for_update(of=Conversation)
+        .execution_options(populate_existing=True)
+    )
+
+
+def find_identity(session: Session, account: str, thread: str) -> Identity | None:
+    """The identity of a channel's user, if they ever wrote."""
+    return session.scalar(sa.select(Identity).where(Identity.account == account, Identity.thread == thread))
+
+
+def open_conversation(session: Session, identity: Identity) -> Conversation | None:
+    """The one open conversation of a contact on a channel."""
+    return session.scalar(
+        sa.select(Conversation)
+        .where(
+            Conversation.contact_id == identity.contact_id,
+            Conversation.channel == identity.channel,
+            Conversation.state != State.CLOSED,
+        )
+        .with_for_update(of=Conversation)
+    )
+
+
+def open_hand_off(session: Session, conversation_id: int) -> HandOff | None:
+    """The hand-off that a person hasn't ended yet."""
+    return session.scalar(
+        sa.select(HandOff).where(HandOff.conversation_id == conversation_id, HandOff.ended_at.is_(None))
+    )
+
+
+def end_hand_off(session: Session, conversation_id: int, now: datetime) -> None:
+    """Ends the open hand-off, if there is one."""
+    found = open_hand_off(session, conversation_id)
+    if found:
+        found.ended_at = now
+
+
+def close(session: Session, conversation: Conversation, now: datetime) -> None:
+    """Closes a conversation, whoever decided it."""
+    conversation.state = State.CLOSED
+    conversation.closed_at = now
+    conversation.agent_id = None
+    conversation.due_at = None
+    end_hand_off(session, conversation.id, now)
+
+
+def handle_open_messages(session: Session, conversation_id: int, now: datetime) -> None:
+    """A person reads the customer's open messages: there is no turn left for the bot."""
+    session.execute(
+        sa.update(Message)
+        .where(Message.conversation_id == conversation_id, Message.handled_at.is_(None))
+        .values(handled_at=now)
+    )
+
+
+def spoke_last(session: Session, conversation_id: int) -> Author | None:
+    """Who wrote last to the customer, or as the customer; notes don't count."""
+    return session.scalar(
+        sa.select(Message.author)
+        .where(Message.conversation_id == conversation_id, Message.author != Author.NOTE)
+        .order_by(Message.id.desc())
+        .limit(1)
+    )
+
+
+def take_back_queued(session: Session, conversation_id: int) -> None:
+    """A person speaks now: what the bot still meant to send is not sent."""
+    session.execute(
+        sa.update(Message)
+        .where(
+            Message.conversation_id == conversation_id,
+            Message.author == Author.BOT,
+            Message.status == Status.QUEUED,
+        )
+        .values(status=Status.FAILED, error="a person took the conversation")
+    )

@@ -1,0 +1,288 @@
+"""A turn, from top to bottom: claim it, have it read, decide, write it down.
+
+    claim ──► Brain.read_and_reply ──► settle, in ONE transaction
+                     │ down
+                     └──► postpone, and after BRAIN_SECONDS a hand-off `outage`
+
+A turn is what a customer wrote until a moment of quiet. One worker at a time has a conversation: its
+lease number is a fencing token, so a worker that wakes up after its lease can change nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from bot import live
+from bot.brain import Brain
+from bot.domain.errors import BrainDown, LeaseLost
+from bot.domain.rule import Action, Context, Effect, Proposal, last_word
+from bot.domain.words import Author, Button, Channel, Reason, State, Status, more_pressing
+from bot.services import Services
+from bot.settings import Settings
+from bot.store import queries
+from bot.store.engine import Store
+from bot.store.tables import Conversation, HandOff, Message, new_public_id
+
+RETRY = timedelta(seconds=1)  # between two tries at a brain that is down
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a worker has claimed. `text` is the customer's messages, a line each."""
+
+    conversation_id: int
+    lease_no: int
+    message_ids: tuple[int, ...]
+    text: str
+    context: Context
+
+    @property
+    def key(self) -> str:
+        """Names this try at this turn; no two tries share it."""
+        return f"{self.conversation_id}-{self.lease_no}"
+
+
+async def work(services: Services) -> bool:
+    """Takes one turn that is due, if there is one; says whether there was."""
+    turn = await run_in_threadpool(claim, services.store, services.settings, services.clock())
+    if turn is None:
+        return False
+    logger = log.bind(conversation_id=turn.conversation_id, turn=turn.key)
+    try:
+        proposal = await read(services.brain, turn)
+        if proposal is None:
+            await run_in_threadpool(postpone, services, turn)
+        else:
+            await run_in_threadpool(settle, services, turn, proposal)
+    except LeaseLost:
+        logger.warning("turn.lease_lost")
+    return True
+
+
+async def read(brain: Brain, turn: Turn) -> Proposal | None:
+    """What the brain proposes; None if it is down."""
+    try:
+        return await brain.read_and_reply(turn.key, turn.text, turn.context)
+    except BrainDown as error:
+        log.warning("turn.brain_down", conversation_id=turn.conversation_id, turn=turn.key, error=str(error))
+        return None
+
+
+def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
+    """The longest due turn, leased to the caller; None if nothing is due."""
+    due = sa.and_(
+        Conversation.due_at <= now,
+        sa.or_(Conversation.lease_until.is_(None), Conversation.lease_until <= now),
+    )
+    with store.read() as session:  # idle workers only read
+        if session.scalar(sa.select(Conversation.id).where(due).limit(1)) is None:
+            return None
+    with store.unit_of_work() as session:
+        conversation = session.scalar(
+            sa.select(Conversation)
+            .where(due)
+            .order_by(Conversation.due_at)
+            .limit(1)
+            .with_for_update(of=Conversation, skip_locked=True)
+        )
+        if conversation is None:
+            return None
+        messages = _open_messages(session, conversation.id)
+        if not messages:
+            conversation.due_at = None
+            return None
+        conversation.lease_no += 1
+        conversation.lease_until = now + settings.lease
+        return Turn(
+            conversation_id=conversation.id,
+            lease_no=conversation.lease_no,
+            message_ids=tuple(message.id for message in messages),
+            text="\n".join(message.text for message in messages if message.text),
+            context=_context(session, conversation, messages, settings, now),
+        )
+
+
+def settle(services: Services, turn: Turn, proposal: Proposal) -> None:
+    """Carries a proposal out, or drops it if the conversation has moved on since the claim.
+
+    Raises LeaseLost when another worker has the conversation by now.
+    """
+    now, settings = services.clock(), services.settings
+    with services.store.unit_of_work() as session:
+        conversation = _leased(session, turn)
+        conversation.lease_until = conversation.failing_since = None
+        messages = _open_messages(session, conversation.id)
+        if tuple(message.id for message in messages) != turn.message_ids:
+            return  # more came, or a person took over: what was decided is stale, and is decided anew
+        context = _context(session, conversation, messages, settings, now)
+        effect = last_word(proposal, context, settings.new_topic_closes)
+        if effect.wait and not turn.context.quiet:
+            conversation.due_at = conversation.last_message_at + settings.greeting_wait
+            return
+        if effect.reopen:
+            _move_on(session, conversation, messages, now)
+            return
+        for message in messages:
+            message.handled_at = now
+        conversation.due_at = None
+        _learn(conversation, proposal)
+        _carry_out(session, conversation, effect, proposal, now)
+    log.info(
+        "turn.settled",
+        conversation_id=turn.conversation_id,
+        turn=turn.key,
+        action=proposal.action.value,
+        state=effect.state.value,
+        reply_no=effect.reply_no,
+        reason=effect.hand_off.value if effect.hand_off else None,
+    )
+
+
+def postpone(services: Services, turn: Turn) -> None:
+    """Tries again soon; when the brain stays down too long, a person gets the turn.
+
+    Raises LeaseLost when another worker has the conversation by now.
+    """
+    now = services.clock()
+    with services.store.unit_of_work() as session:
+        conversation = _leased(session, turn)
+        since = conversation.failing_since or now
+        conversation.failing_since = since
+        if now - since < services.settings.brain_patience:
+            conversation.lease_until = None
+            conversation.due_at = now + RETRY
+            return
+    outage = Proposal(Action.HAND_OFF, text=services.brain.outage_text, reason=Reason.OUTAGE)
+    settle(services, turn, outage)
+
+
+def _open_messages(session: Session, conversation_id: int) -> list[Message]:
+    """The customer's messages that no turn has dealt with, as they were written."""
+    return list(
+        session.scalars(
+            sa.select(Message)
+            .where(Message.conversation_id == conversation_id, Message.handled_at.is_(None))
+            .order_by(Message.at, Message.id)
+        )
+    )
+
+
+def _leased(session: Session, turn: Turn) -> Conversation:
+    conversation = queries.locked(session, turn.conversation_id)
+    if conversation is None or conversation.lease_no != turn.lease_no:
+        raise LeaseLost
+    return conversation
+
+
+def _context(
+    session: Session, conversation: Conversation, messages: list[Message], settings: Settings, now: datetime
+) -> Context:
+    """The conversation so far, as the rule wants it."""
+    spoke = session.scalar(
+        sa.select(Message.author)
+        .where(Message.conversation_id == conversation.id, Message.author.in_((Author.BOT, Author.AGENT)))
+        .order_by(Message.id.desc())
+        .limit(1)
+    )
+    opens = settings.opening_hours.opens_at(now.astimezone(settings.time_zone))
+    pressed = next((m.pressed for m in reversed(messages) if m.pressed), None)
+    return Context(
+        replies_used=queries.replies_used(session, conversation.id),
+        state=conversation.state,
+        answered=conversation.answered,
+        asked_for=conversation.asked_for,
+        misses=conversation.misses,
+        order_number=conversation.order_number,
+        email=conversation.email,
+        verified_email=conversation.contact.email,
+        disclosed=spoke is Author.BOT,
+        attachment=any(message.attachments for message in messages),
+        pressed=Button(pressed) if pressed in set(Button) else None,
+        quiet=now - conversation.last_message_at >= settings.greeting_wait,
+        opens_at=opens.isoformat(timespec="minutes") if opens else None,
+    )
+
+
+def _learn(conversation: Conversation, proposal: Proposal) -> None:
+    """What the next turn should know."""
+    conversation.language = proposal.language
+    conversation.order_number = proposal.order_number or conversation.order_number
+    conversation.email = proposal.email or conversation.email
+    if proposal.action is Action.ANSWER:
+        conversation.answered = proposal.topic
+        conversation.asked_for = None
+    elif proposal.action is Action.ASK:
+        conversation.asked_for = proposal.detail
+        conversation.misses += proposal.is_miss
+
+
+def _carry_out(
+    session: Session, conversation: Conversation, effect: Effect, proposal: Proposal, now: datetime
+) -> None:
+    before = conversation.state
+    if effect.hand_off:
+        _hand_off(session, conversation, effect.hand_off, proposal, now)
+    if effect.reply_no:
+        reply = Message(
+            public_id=new_public_id(),
+            conversation_id=conversation.id,
+            author=Author.BOT,
+            text=effect.reply,
+            buttons=[{"title": title, "button": button.value} for title, button in effect.buttons],
+            reply_no=effect.reply_no,
+            account=conversation.identity.account,
+            at=now,
+            handled_at=now,
+            status=first_status(conversation.channel),
+        )
+        session.add(reply)
+        session.flush()
+        conversation.last_message_at = now
+        live.said(session, conversation, reply)
+    if effect.state is State.CLOSED:
+        queries.close(session, conversation, now)
+    conversation.state = effect.state
+    if effect.reply_no or effect.hand_off or effect.state is not before:
+        live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+
+
+def first_status(channel: Channel) -> Status:
+    """The web chat reads the table itself: what is committed is sent. Others are sent to."""
+    return Status.SENT if channel is Channel.WEB else Status.QUEUED
+
+
+def _hand_off(
+    session: Session, conversation: Conversation, reason: Reason, proposal: Proposal, now: datetime
+) -> None:
+    """Opens a hand-off, or makes the open one more pressing."""
+    found = queries.open_hand_off(session, conversation.id)
+    if found is None:
+        session.add(HandOff(conversation_id=conversation.id, reason=reason, topic=proposal.topic, at=now))
+        return
+    found.reason = more_pressing(found.reason, reason)
+    found.topic = found.topic or proposal.topic
+
+
+def _move_on(session: Session, old: Conversation, messages: list[Message], now: datetime) -> None:
+    """A new matter after a settled one: the turn opens a conversation of its own, and is due there."""
+    new = Conversation(
+        contact=old.contact,
+        identity=old.identity,
+        channel=old.channel,
+        state=State.BOT,
+        opened_at=now,
+        last_message_at=old.last_message_at,
+        due_at=now,
+    )
+    queries.close(session, old, now)
+    live.changed(session, old, queries.replies_used(session, old.id), now)
+    session.flush()
+    session.add(new)
+    session.flush()
+    for message in messages:
+        message.conversation_id = new.id

@@ -25,7 +25,7 @@
 
   const LABELS = {
     en: {
-      title: "Chat with us", subtitle: "A bot answers first, people when it matters",
+      title: "Chat with us", subtitle: "A bot first, people when needed",
       open: "Open chat", close: "Close chat", log: "Messages", newer: "New messages",
       unread: (n) => (n === 1 ? "1 new message" : `${n} new messages`),
       welcome: "Hello! How can we help?",
@@ -43,7 +43,7 @@
       offline: "No connection. We keep trying.",
     },
     ko: {
-      title: "채팅 문의", subtitle: "봇이 먼저 답하고, 필요하면 상담원이 도와드립니다",
+      title: "채팅 문의", subtitle: "봇이 먼저, 필요하면 상담원이 답합니다",
       open: "채팅 열기", close: "채팅 닫기", log: "대화 내용", newer: "새 메시지",
       unread: (n) => `새 메시지 ${n}개`,
       welcome: "안녕하세요! 무엇을 도와드릴까요?",
@@ -61,7 +61,7 @@
       offline: "연결이 끊겼습니다. 다시 연결하고 있습니다…",
     },
     ja: {
-      title: "チャットでお問い合わせ", subtitle: "まずボットが、必要に応じて担当者がお答えします",
+      title: "チャットでお問い合わせ", subtitle: "まずボット、必要時は担当者が対応",
       open: "チャットを開く", close: "チャットを閉じる", log: "やり取り", newer: "新着メッセージ",
       unread: (n) => `新着メッセージ${n}件`,
       welcome: "こんにちは。どのようなご用件でしょうか？",
@@ -83,14 +83,14 @@
   const CSS = `
     :host { all: initial; position: fixed; z-index: 2147483000; inset: auto 0 0 auto;
       --accent: var(--reply-twice-accent, #22594c); --on-accent: var(--reply-twice-on-accent, #fff);
-      --paper: #fff; --soft: #f0f2ef; --line: #d9ded9; --ink: #1b2421; --muted: #59645f; --alert: #b3261e;
+      --mine: var(--accent); --on-mine: var(--on-accent); --paper: #fff; --soft: #f0f2ef; --line: #d9ded9; --ink: #1b2421; --muted: #59645f; --alert: #b3261e;
       --shadow: 0 2px 6px #0f1f1a1f, 0 16px 48px #0f1f1a33; color-scheme: light;
       color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",
         "Apple SD Gothic Neo", "Hiragino Sans", "Noto Sans CJK KR", "Noto Sans CJK JP", sans-serif; }
-    :host(:lang(ko)) { word-break: keep-all; }
+    :host(:lang(ko)) { word-break: keep-all; } :host(:lang(ja)) { word-break: auto-phrase; line-break: strict; }
     @media (prefers-color-scheme: dark) { :host(:not([data-theme="light"])) {
       --accent: var(--reply-twice-accent, #86cfb4); --on-accent: var(--reply-twice-on-accent, #06231a);
-      --paper: #161b1a; --soft: #262e2c; --line: #37413e; --ink: #edf2f0; --muted: #a8b4af; --alert: #ffb4ab;
+      --mine: var(--reply-twice-accent, #2a6655); --on-mine: var(--reply-twice-on-accent, #fff); --paper: #161b1a; --soft: #262e2c; --line: #37413e; --ink: #edf2f0; --muted: #a8b4af; --alert: #ffb4ab;
       --shadow: 0 2px 6px #0008, 0 16px 48px #000a; color-scheme: dark; } }
     *, ::before { box-sizing: border-box; }
     [hidden] { display: none !important; }
@@ -111,10 +111,10 @@
     .panel { position: fixed; right: max(20px, env(safe-area-inset-right)); bottom: max(20px, env(safe-area-inset-bottom));
       width: 390px; height: min(660px, 100dvh - 40px); display: flex; flex-direction: column; overflow: hidden;
       border: 1px solid var(--line); border-radius: 20px; background: var(--paper); box-shadow: var(--shadow); }
-    header { display: flex; align-items: center; gap: 12px; padding: 14px 12px 14px 18px; border-bottom: 1px solid var(--line); }
-    header > div { flex: 1; min-width: 0; }
+    .head { display: flex; align-items: center; gap: 12px; padding: 14px 12px 14px 18px; border-bottom: 1px solid var(--line); }
+    .head > div { flex: 1; min-width: 0; }
     h2 { margin: 0; font-size: 16px; line-height: 1.35; font-weight: 650; }
-    header p { margin: 0; font-size: 13px; line-height: 1.35; color: var(--muted); }
+    .head p { margin: 0; font-size: 13px; line-height: 1.35; color: var(--muted); }
     .round { flex: none; width: 40px; height: 40px; border-radius: 50%; display: grid; place-items: center; }
     .round svg { width: 20px; height: 20px; }
     .logo { background: var(--accent); color: var(--on-accent); }
@@ -137,7 +137,7 @@
     .bubble { padding: 8px 13px; border: 1px solid transparent; border-radius: 18px; background: var(--soft);
       white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; }
     .agent .bubble { background: var(--paper); border-color: var(--accent); }
-    .customer .bubble { background: var(--accent); color: var(--on-accent); }
+    .customer .bubble { background: var(--mine); color: var(--on-mine); }
     .message.last:not(.customer) .bubble { border-end-start-radius: 5px; }
     .message.last.customer .bubble { border-end-end-radius: 5px; }
     .unsent .bubble { opacity: .8; }
@@ -159,7 +159,7 @@
     .newer svg { width: 16px; height: 16px; }
 
     .state { margin: 0; padding: 8px 18px; border-top: 1px solid var(--line); background: var(--soft); font-size: 13px; text-align: center; text-wrap: balance; }
-    .state:empty { display: none; }
+    .state:empty, .over:empty { padding: 0; border: 0; } /* not display: none, or its first words aren't read out */
     form { display: flex; align-items: flex-end; gap: 8px; padding: 10px 10px 10px 12px; border-top: 1px solid var(--line); }
     textarea { flex: 1; min-width: 0; height: 42px; max-height: 136px; resize: none; margin: 0; padding: 9px 14px; line-height: 22px;
       border: 1px solid var(--muted); border-radius: 21px; background: var(--paper); scrollbar-width: thin; }
@@ -169,7 +169,7 @@
     .send { margin: 1px; background: var(--accent); color: var(--on-accent); }
     .send[aria-disabled="true"] { background: var(--soft); color: var(--muted); cursor: default; }
     .over { margin: 0; padding: 8px 18px 0; border-top: 1px solid var(--line); color: var(--alert); font-size: 13px; }
-    .over:empty { display: none; } .over:not(:empty) + form { border-top: 0; }
+    .over:not(:empty) + form { border-top: 0; }
 
     @media (max-width: 480px) {
       .panel { inset: var(--top, 0) 0 auto 0; width: 100%; height: var(--height, 100dvh); border: 0; border-radius: 0; padding:
@@ -499,7 +499,22 @@
       return { bot: undefined, agent: m.name ?? null, customer: here }[m.author];
     }
 
+    /** The server's messages, oldest first. */
     sorted() { return [...this.messages.values()].sort((a, b) => Date.parse(a.at) - Date.parse(b.at)); }
+
+    /** Acknowledged, not yet back from the server: it stands behind what was there, and what comes later goes below it. */
+    acknowledge(entry, id) {
+      const last = Math.max(0, ...this.sorted().map((m) => Date.parse(m.at)));
+      this.pending.set(entry.client_id, { ...entry, id, state: "sent", after: last + 0.5 });
+    }
+
+    /** Everything in the order in which it is shown; what is not sent comes last. */
+    #inOrder() {
+      const place = (m) => m.after ?? (m.state ? Infinity : Date.parse(m.at));
+      return [...this.messages.values(), ...this.pending.values()]
+        .map((m) => ({ author: "customer", ...m, place: place(m) }))
+        .sort((a, b) => (a.place === b.place ? 0 : a.place - b.place));
+    }
 
     /** When the last message from the shop came, ms; 0 for none. */
     newest() { return Math.max(0, ...this.fromShop().map((m) => Date.parse(m.at))); }
@@ -518,14 +533,14 @@
       const rows = [];
       let day, here;
       const join = (id, name) => name !== here && rows.push({ key: `join ${id}`, kind: "line", text: wording.joined(name) });
-      for (const m of [...this.sorted(), ...this.pending.values()]) {
+      for (const m of this.#inOrder()) {
         const at = new Date(m.at);
         if (day !== (day = at.toDateString())) rows.push({ key: `day ${day}`, kind: "line", text: wording.day(at) });
         if (m.author === "agent") join(m.id, m.name ?? null);
-        rows.push({ author: "customer", ...m, at, key: m.client_id ?? `message ${m.id}`, kind: "message" });
+        rows.push({ ...m, at, key: m.client_id ?? `message ${m.id}`, kind: "message" });
         if (m.author === "agent") here = m.name ?? null;
         if (this.joins.has(m.id)) join(`after ${m.id}`, this.joins.get(m.id));
-        here = this.#after({ author: "customer", ...m }, here);
+        here = this.#after(m, here);
       }
       rows.forEach((row, i) => {
         row.first = !sameGroup(rows[i - 1], row);
@@ -551,7 +566,10 @@
       Object.assign(this, { labels, wording, act });
       this.node = el("div", { class: "log", role: "log", "aria-label": labels.log, "aria-relevant": "additions", tabindex: "0", onscroll: () => this.#scrolled() });
       this.newer = el("button", { class: "newer", type: "button", hidden: "", onclick: () => this.toBottom() }, icon("down"), labels.newer);
-      new ResizeObserver(() => this.stuck && this.toBottom()).observe(this.node);
+      new ResizeObserver(() => {
+        this.height = this.node.clientHeight;
+        if (this.stuck) this.toBottom();
+      }).observe(this.node);
     }
 
     /** `news`: what is new came just now, and isn't the past. */
@@ -581,6 +599,7 @@
 
     #scrolled() {
       const { scrollTop, scrollHeight, clientHeight } = this.node;
+      if (clientHeight !== this.height) return; // the input has grown, nobody has scrolled
       this.stuck = scrollHeight - scrollTop - clientHeight < 40;
       if (this.stuck) this.newer.hidden = true;
     }
@@ -677,7 +696,8 @@
 
     get #isOpen() { return !this.panel.hidden; }
 
-    get #wanted() { return this.#isOpen || this.#thread.pending.size > 0; }
+    /** A session is worth making: somebody writes or reads, or the shop vouches anew for one who has written before. */
+    get #wanted() { return this.#isOpen || this.#thread.pending.size > 0 || Boolean(this.session.identity && this.session.token); }
 
     // Set-up
 
@@ -725,7 +745,7 @@
       const form = el("form", { onsubmit: (event) => { event.preventDefault(); this.#submit(); } },
         el("label", { class: "sr", for: "input" }, l.input), this.input, this.send);
       this.panel = el("section", { class: "panel", part: "panel", role: "dialog", "aria-labelledby": "title", hidden: "", onkeydown: (event) => this.#panelKey(event) },
-        el("header", {}, el("span", { class: "round logo" }, icon("chat")),
+        el("div", { class: "head" }, el("span", { class: "round logo" }, icon("chat")),
           el("div", {}, el("h2", { id: "title" }, title), el("p", {}, l.subtitle)),
           el("button", { class: "round close", type: "button", "aria-label": l.close, onclick: () => this.close() }, icon("close"))),
         el("div", { class: "scroll" }, this.log.node, this.log.newer), this.state, this.over, form);
@@ -891,7 +911,8 @@
     #mark(entry, changes) {
       if ([...this.#thread.messages.values()].some((m) => m.client_id === entry.client_id)) return; // it has arrived already
       const before = this.#thread.pending.get(entry.client_id);
-      this.#thread.pending.set(entry.client_id, { ...entry, ...before, ...changes });
+      if (changes.state === "sent") this.#thread.acknowledge({ ...entry, ...before }, changes.id);
+      else this.#thread.pending.set(entry.client_id, { ...entry, ...before, ...changes });
       if (["failed", "refused"].includes(changes.state)) this.#typingUntil = 0;
       if (changes.state === "sent") this.#expectReply(entry.button);
       this.#render();

@@ -84,15 +84,16 @@
     :host { all: initial; position: fixed; z-index: 2147483000; inset: auto 0 0 auto;
       --accent: var(--reply-twice-accent, #22594c); --on-accent: var(--reply-twice-on-accent, #fff);
       --mine: var(--accent); --on-mine: var(--on-accent); --paper: #fff; --soft: #f0f2ef; --line: #d9ded9; --ink: #1b2421; --muted: #59645f; --alert: #b3261e;
-      --shadow: 0 2px 6px #0f1f1a1f, 0 16px 48px #0f1f1a33; color-scheme: light;
-      color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",
-        "Apple SD Gothic Neo", "Hiragino Sans", "Noto Sans CJK KR", "Noto Sans CJK JP", sans-serif; }
-    :host(:lang(ko)) { word-break: keep-all; } :host(:lang(ja)) { word-break: auto-phrase; line-break: strict; }
+      --shadow: 0 2px 6px #0f1f1a1f, 0 16px 48px #0f1f1a33; color-scheme: light; }
     @media (prefers-color-scheme: dark) { :host(:not([data-theme="light"])) {
       --accent: var(--reply-twice-accent, #86cfb4); --on-accent: var(--reply-twice-on-accent, #06231a);
       --mine: var(--reply-twice-accent, #2a6655); --on-mine: var(--reply-twice-on-accent, #fff); --paper: #161b1a; --soft: #262e2c; --line: #37413e; --ink: #edf2f0; --muted: #a8b4af; --alert: #ffb4ab;
       --shadow: 0 2px 6px #0008, 0 16px 48px #000a; color-scheme: dark; } }
     *, ::before { box-sizing: border-box; }
+    /* Here and not on the host, which the page's own rules ("* { color: … }") can reach. */
+    .launcher, .panel { all: initial; box-sizing: border-box; color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI",
+      Roboto, "Noto Sans", "Apple SD Gothic Neo", "Hiragino Sans", "Noto Sans CJK KR", "Noto Sans CJK JP", sans-serif; }
+    :host(:lang(ko)) .panel { word-break: keep-all; } :host(:lang(ja)) .panel { word-break: auto-phrase; line-break: strict; }
     [hidden] { display: none !important; }
     button, textarea { font: inherit; color: inherit; }
     button { border: 0; background: none; padding: 0; cursor: pointer; -webkit-tap-highlight-color: transparent; }
@@ -102,7 +103,7 @@
 
     .launcher { position: fixed; right: max(20px, env(safe-area-inset-right)); bottom: max(20px, env(safe-area-inset-bottom));
       width: 60px; height: 60px; border-radius: 50%; display: grid; place-items: center;
-      border: 1px solid transparent; background: var(--accent); color: var(--on-accent); box-shadow: var(--shadow); }
+      cursor: pointer; border: 1px solid transparent; background: var(--accent); color: var(--on-accent); box-shadow: var(--shadow); }
     .launcher svg { width: 28px; height: 28px; }
     .launcher:focus-visible { outline: 3px solid var(--ink); box-shadow: 0 0 0 6px var(--paper); }
     .badge { position: absolute; top: -4px; right: -4px; min-width: 24px; height: 24px; padding: 0 6px; border-radius: 12px;
@@ -127,8 +128,8 @@
     .log:focus-visible { outline-offset: -3px; border-radius: 6px; }
     .log > :first-child { margin-top: auto; }
     .line { align-self: center; margin: 12px 0 2px; text-align: center; font-size: 12.5px; color: var(--muted); }
-    .welcome { margin: auto 0; padding: 0 20px; text-align: center; color: var(--muted); text-wrap: balance; }
-    .welcome strong { display: block; margin-bottom: 6px; font-size: 19px; font-weight: 650; color: var(--ink); }
+    .welcome { margin: auto 0; padding: 0 6px; text-align: center; color: var(--muted); text-wrap: balance; }
+    .welcome strong { display: block; margin-bottom: 6px; font-size: 17px; font-weight: 650; color: var(--ink); }
     .message { max-width: 84%; margin-top: 3px; display: flex; flex-direction: column; align-items: flex-start; align-self: flex-start; }
     .message.first { margin-top: 14px; }
     .message.customer { align-self: flex-end; align-items: flex-end; }
@@ -273,11 +274,12 @@
     }
 
     get(name) {
-      try { return JSON.parse(localStorage.getItem(this.prefix + name)) ?? this.#spare.get(name) ?? null; }
-      catch { return this.#spare.get(name) ?? null; }
+      if (this.#spare.has(name)) return this.#spare.get(name);
+      try { return JSON.parse(localStorage.getItem(this.prefix + name)); } catch { return null; }
     }
 
     set(name, value) {
+      this.#spare.delete(name);
       try { localStorage.setItem(this.prefix + name, JSON.stringify(value)); } catch { this.#spare.set(name, value); }
     }
 
@@ -512,7 +514,7 @@
     #inOrder() {
       const place = (m) => m.after ?? (m.state ? Infinity : Date.parse(m.at));
       return [...this.messages.values(), ...this.pending.values()]
-        .map((m) => ({ author: "customer", ...m, place: place(m) }))
+        .map((m) => ({ author: "customer", name: null, ...m, place: place(m) }))
         .sort((a, b) => (a.place === b.place ? 0 : a.place - b.place));
     }
 
@@ -867,6 +869,7 @@
 
     #showConnection(yes) {
       clearTimeout(this.offlineTimer);
+      if (yes && this.outbox.entries().length) this.outbox.flush(); // the server is back: don't wait for the next try
       const show = () => { this.offline = !yes; this.#render(); };
       if (yes) show();
       else this.offlineTimer = setTimeout(show, 3000); // a stream that is renewed at once is no news

@@ -1,0 +1,120 @@
+"""The order look-up: the one thing Rasa has to ask a database for."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+
+from rasa_sdk.events import SlotSet
+from rasa_sdk.executor import CollectingDispatcher
+from rasa_sdk.interfaces import Action, Tracker
+from rasa_sdk.types import DomainDict
+
+from bot.domain.rule import Context
+from bot.orders import look_up
+from bot.settings import Settings, load
+from bot.store.engine import Store
+from bot.store.tables import Order
+
+# Whatever a shop's system calls it; anything else is `other`.
+PROGRESS = {
+    "new": "processing",
+    "open": "processing",
+    "placed": "processing",
+    "paid": "processing",
+    "processing": "processing",
+    "packed": "processing",
+    "shipped": "shipped",
+    "sent": "shipped",
+    "in_transit": "shipped",
+    "on_the_way": "shipped",
+    "out_for_delivery": "out_for_delivery",
+    "delivered": "delivered",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+    "returned": "returned",
+    "refunded": "returned",
+}
+UNDER_WAY = ("processing", "shipped")  # late, once the day it was due has passed
+
+NO_FACTS = dict.fromkeys(("progress", "number", "placed_at", "items", "carrier", "tracking", "eta"))
+
+
+class LookUpOrder(Action):
+    """Finds the order that a turn is about and gives the policy and the responses its facts."""
+
+    def name(self) -> str:
+        """As `domain.yml` and `bot/components/plan.py` call it."""
+        return "action_look_up_order"
+
+    async def run(
+        self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: DomainDict
+    ) -> list[dict[str, Any]]:
+        """Slots only: what is said about them is up to the policy and the responses."""
+        context = _context(tracker)
+        with _store().read() as session:
+            found, order = look_up(
+                session,
+                number=_entity(tracker, "order_number") or context.order_number,
+                email=_entity(tracker, "email") or context.email,
+                verified_email=context.verified_email,
+            )
+        facts = facts_of(order, _today()) if order else NO_FACTS
+        return [SlotSet(name, value) for name, value in {"found": found.value, **facts}.items()]
+
+
+def facts_of(order: Order, today: date) -> dict[str, str | None]:
+    """An order as the responses in `domain.yml` put it; None where nothing is known."""
+    progress = PROGRESS.get(order.status, "other")
+    if progress in UNDER_WAY and order.eta and order.eta < today:
+        progress = "late"
+    return {
+        "progress": progress,
+        "number": order.number,
+        "placed_at": spoken(order.placed_at),
+        "items": order.items,
+        "carrier": order.carrier,
+        "tracking": order.tracking,
+        "eta": spoken(order.eta) if order.eta else None,
+    }
+
+
+def spoken(day: date) -> str:
+    """A day as people say it: Monday 23 November."""
+    return f"{day:%A} {day.day} {day:%B}"
+
+
+def _context(tracker: Tracker) -> Context:
+    """What the bot process sent along; in the shell, what was given earlier in the talk."""
+    sent = tracker.latest_message.get("metadata", {}).get("context")
+    if sent is not None:
+        return Context.from_json(sent)
+    return Context(order_number=_earlier(tracker, "order_number"), email=_earlier(tracker, "email"))
+
+
+def _entity(tracker: Tracker, name: str) -> str | None:
+    return next(iter(tracker.get_latest_entity_values(name)), None)
+
+
+def _earlier(tracker: Tracker, name: str) -> str | None:
+    """The latest mention of a detail, whichever message it stood in."""
+    for event in reversed(tracker.events):
+        for entity in event.get("parse_data", {}).get("entities", []) if event["event"] == "user" else []:
+            if entity["entity"] == name:
+                return str(entity["value"])
+    return None
+
+
+@lru_cache(maxsize=1)
+def _settings() -> Settings:
+    return load()
+
+
+@lru_cache(maxsize=1)
+def _store() -> Store:
+    return Store(_settings().database_url)
+
+
+def _today() -> date:
+    return datetime.now(_settings().time_zone).date()

@@ -1,0 +1,143 @@
+"""How the bot process talks to Rasa: one turn in, one proposal out.
+
+`POST /webhooks/turn/webhook` takes `{"turn", "text", "metadata"}`: an id for this try of the turn,
+what the customer wrote (may be empty) and `Context.to_json()`. It answers with the fields of
+`bot.domain.rule.Proposal`. `GET /webhooks/turn/ready` answers 200 once the model is loaded, else 503.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rasa.core.agent import Agent
+from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
+from rasa.shared.nlu.constants import ENTITIES, INTENT, TEXT
+from sanic import Blueprint
+from sanic.exceptions import InvalidUsage
+from sanic.request import Request
+from sanic.response import HTTPResponse, json
+
+from bot.components.plan import AUTOMATED, READS_ON
+from bot.components.policy import DECISION
+from bot.components.turns import CONTEXT
+from bot.domain.rule import Context
+from bot.domain.words import Button
+
+MAX_CHARS = 5_000  # a longer text is read up to here
+_OWN_PARAGRAPH = (AUTOMATED, READS_ON)
+_BUTTONS = {"/settled": Button.SETTLED, "/ask_person": Button.PERSON}  # the payloads in domain.yml
+_NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
+
+Handler = Callable[[UserMessage], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A turn as it came in."""
+
+    turn: str
+    text: str
+    context: dict[str, Any]
+
+    @classmethod
+    def from_body(cls, body: Any) -> Incoming:
+        """Raises ValueError with what is wrong, for whoever sent it."""
+        if not isinstance(body, dict):
+            raise ValueError("The body must be a JSON object.")
+        turn, text, context = body.get("turn"), body.get("text", ""), body.get("metadata", {})
+        if not isinstance(turn, str) or not turn:
+            raise ValueError("`turn` must be a string that isn't empty.")
+        if not isinstance(text, str):
+            raise ValueError("`text` must be a string.")
+        if not isinstance(context, dict):
+            raise ValueError("`metadata` must be an object.")
+        try:
+            Context.from_json(context)
+        except ValueError as error:
+            raise ValueError(f"`metadata`: {error}.") from None
+        return cls(turn, plain(text), context)
+
+    def message(self, output: CollectingOutputChannel) -> UserMessage:
+        """For Rasa. There is nothing to read in an empty text (only a picture or a button)."""
+        return UserMessage(
+            self.text,
+            output,
+            self.turn,
+            parse_data=None if self.text else _NOTHING_READ,
+            input_channel=TurnInput.name(),
+            metadata={CONTEXT: self.context},
+        )
+
+
+def plain(text: str) -> str:
+    """What a customer wrote, never a command: Rasa runs "/intent" as that intent, with certainty."""
+    return text[:MAX_CHARS].lstrip("/ \t\r\n").rstrip()
+
+
+class Collected(CollectingOutputChannel):
+    """Keeps the responses of one turn whole, with the names of their utterances."""
+
+    async def send_response(self, recipient_id: str, message: dict[str, Any]) -> None:
+        """Called by Rasa for each response."""
+        self.messages.append(message)
+
+
+def joined(messages: list[dict[str, Any]]) -> str:
+    """The one message that the responses make: sentences, with what frames them set apart."""
+    paragraphs: list[list[str]] = [[]]
+    for message in messages:
+        text = message["text"].strip()
+        if message.get("utter_action") in _OWN_PARAGRAPH:
+            paragraphs += [[text], []]
+        else:
+            paragraphs[-1].append(text)
+    return "\n\n".join(" ".join(sentences) for sentences in paragraphs if sentences)
+
+
+def buttons(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Every button once, as the bot process knows it."""
+    offered = {b["payload"]: b["title"] for message in messages for b in message.get("buttons") or ()}
+    return [{"title": title, "button": _BUTTONS[payload].value} for payload, title in offered.items()]
+
+
+class TurnInput(InputChannel):
+    """Registered in `credentials.yml`."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The `turn` in `/webhooks/turn/`."""
+        return "turn"
+
+    def blueprint(self, on_new_message: Handler) -> Blueprint:
+        """Called by Rasa as its server starts."""
+        routes = Blueprint("turn_webhook")
+
+        @routes.get("/ready")
+        async def ready(request: Request) -> HTTPResponse:
+            is_ready = request.app.ctx.agent is not None and request.app.ctx.agent.is_ready()
+            return json({"ready": is_ready}, status=200 if is_ready else 503)
+
+        @routes.post("/webhook")
+        async def receive(request: Request) -> HTTPResponse:
+            try:
+                incoming = Incoming.from_body(request.json)
+            except (ValueError, InvalidUsage) as error:
+                return json({"error": str(error)}, status=400)
+            agent = request.app.ctx.agent
+            if agent is None or not agent.is_ready():
+                return json({"error": "The model isn't loaded yet."}, status=503)
+            output = Collected()
+            await on_new_message(incoming.message(output))
+            decision = await _decision(agent, incoming.turn)
+            if decision is None:
+                return json({"error": "The turn couldn't be decided; see Rasa's log."}, status=500)
+            return json({**decision, "text": joined(output.messages), "buttons": buttons(output.messages)})
+
+        return routes
+
+
+async def _decision(agent: Agent, turn: str) -> dict[str, Any] | None:
+    tracker = await agent.tracker_store.retrieve(turn)
+    return tracker.get_slot(DECISION) if tracker else None

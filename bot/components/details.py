@@ -1,0 +1,221 @@
+"""Order numbers, e-mails and the numbers that only look like one, as people type them.
+
+spaCy's blank pipeline cuts the text into words and an entity ruler finds e-mails and runs of
+digits. What a run is, the word that names it, its neighbours and its length decide: a phone, card,
+tracking or postal number, a price or a quantity is never taken for an order number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import spacy
+from spacy.language import Language
+from spacy.tokenizer import Tokenizer
+from spacy.tokens import Span
+
+ORDER_NUMBER, EMAIL = "order_number", "email"
+PHONE, CARD, TRACKING = "phone_number", "card_number", "tracking_number"
+
+_EMAIL = re.compile(r"[\w.+'-]*\w@\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)+")
+_DATE = re.compile(
+    r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|(?:19|20)\d\d[./-]\d{1,2}[./-]\d{1,2}|\d{1,2}[./]\d{1,2}"
+)
+_DIALLED = re.compile(r"\+|\(|0[1-9]")
+_SHORTEST_TRACKING = 9  # "my parcel 10023" means the order
+_PREFIXED = re.compile(r"([A-Za-z]{1,8})[-.]?(\d{3,})")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Words that name the number after them.
+_NAMES = {
+    ORDER_NUMBER: "order orders ordered ord orderid ordernumber orderno ordernr purchase confirmation",
+    TRACKING: "tracking track parcel shipment consignment waybill awb trackingnumber",
+    PHONE: "phone tel telephone mobile cell call whatsapp text fax ring reach",
+    CARD: "card visa mastercard amex iban account debit credit bank ending",
+    "other": "zip zipcode postcode postal pin pincode plz code invoice bill size model item sku room flat "
+    "apartment street road avenue year since voucher coupon",
+}
+_NAMED = {word: kind for kind, words in _NAMES.items() for word in words.split()}
+# What may stand between such a word and its number; the first row alone also makes an order number.
+_COUNTERS = _words("# № number numbers no nr num nbr id ref reference")
+_LINKS = _COUNTERS | _words("is was : . , - = ( ' ’ s 's it its it's my the")
+_MONEY = _words("$ € £ ¥ ₩ usd eur gbp krw jpy")
+_UNITS = _MONEY | _words(
+    "% cm mm m km kg g lb lbs inch inches in ft feet x × day days week weeks month months hour hours hrs min "
+    "minutes year years yrs pcs pieces pc items chairs blankets cushions pillows times am pm won euro euros "
+    "dollar dollars pounds bucks yen percent people street road ave avenue"
+)
+_PLACES = _words("to in at from near within around about after before over under than until by for")
+_OWN_PREFIXES = _words("ORDER ORD NO NR NUM NUMBER ID PURCHASE")
+_SHOP_WORD = re.compile(
+    r"order|parcel|packag|purchase|deliver|status|track|ship|bought|number", re.IGNORECASE
+)
+# What people write around a bare detail.
+_FILLERS = _words(
+    "order orders number numbers no nr num ord id is was my the its it s and with email e mail address here "
+    "hi hello hey sorry ok okay yes sure thanks please ref reference i m are these this that u you go for "
+    "there ordered used"
+)
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One number or e-mail: what it is, as the shop writes it, and where it stands."""
+
+    kind: str
+    value: str
+    start: int
+    end: int
+
+
+def details_in(text: str) -> list[Detail]:
+    """Every detail in the text, in its order; none overlap."""
+    return [detail for span in _pipeline()(text).ents if (detail := _detail(span))]
+
+
+def only_details(text: str, entities: Iterable[dict[str, Any]]) -> bool:
+    """Whether next to nothing is left of a message without its order number and e-mail."""
+    found = [e for e in entities if e["entity"] in (ORDER_NUMBER, EMAIL)]
+    return bool(found) and _is_filler(_without(text, ((e["start"], e["end"]) for e in found)))
+
+
+def _without(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    for start, end in sorted(spans, reverse=True):
+        text = f"{text[:start]} {text[end:]}"
+    return text
+
+
+def _is_filler(text: str) -> bool:
+    return set(re.findall(r"[^\W_]+", text.lower())) <= _FILLERS
+
+
+@lru_cache(maxsize=1)
+def _pipeline() -> Language:
+    nlp = spacy.blank("xx")
+    nlp.tokenizer = Tokenizer(
+        nlp.vocab,
+        prefix_search=re.compile(r"[^\w\s+]").match,
+        suffix_search=re.compile(r"(?:[^\w\s])$").search,
+        infix_finditer=re.compile(r"[#№:=(),;!?]|(?<=\d)[$€£¥₩]").finditer,
+        token_match=_EMAIL.fullmatch,
+    )
+    nlp.add_pipe("entity_ruler").add_patterns(_patterns())
+    return nlp
+
+
+def _patterns() -> list[dict[str, Any]]:
+    def token(regex: str, times: str = "1") -> dict[str, Any]:
+        return {"TEXT": {"REGEX": f"^(?:{regex})$"}, **({"OP": times} if times != "1" else {})}
+
+    digits = r"\d[\d./-]*"
+    runs = [
+        [token(digits)],
+        [token(r"[A-Za-z\d-]*\d[A-Za-z\d-]*")],  # A-10023, ord-10023, 1Z999AA10123456784
+        [token(r"\d{1,3}"), token(r"\d{3}", "+")],  # 10 023
+        [token(r"\d{4}"), token(r"\d{4}"), token(r"\d{4}"), token(r"\d{3,4}")],  # a card
+        [token(rf"(?:\+|0){digits}"), token(digits, "*")],  # a phone: +49 170 1234567
+        [token(r"\("), token(rf"\+?{digits}"), token(r"\)"), token(digits, "+")],  # (555) 123-4567
+    ]
+    return [
+        {"label": EMAIL, "pattern": [token(_EMAIL.pattern)]},
+        *({"label": "number", "pattern": run} for run in runs),
+    ]
+
+
+def _detail(span: Span) -> Detail | None:
+    if span.label_ == EMAIL:
+        return Detail(EMAIL, span.text.lower(), span.start_char, span.end_char)
+    kind = _kind(span)
+    if kind is None:
+        return None
+    value = _order_number(span.text) if kind == ORDER_NUMBER else re.sub(r"[^\w+]", "", span.text)
+    return Detail(kind, value, span.start_char, span.end_char)
+
+
+def _order_number(text: str) -> str:
+    """Digits only; a shop's own letters in front stay: "ord-10023" → 10023, "a-10023" → A-10023."""
+    prefixed = _PREFIXED.fullmatch(text)
+    if prefixed and prefixed[1].upper() not in _OWN_PREFIXES:
+        return text.upper()
+    return re.sub(r"\D", "", text)
+
+
+def _kind(span: Span) -> str | None:
+    """What a run of digits is; None for a price, a date, a quantity, a year and the like."""
+    digits = re.sub(r"\D", "", span.text)
+    named = _named(span)
+    if _DATE.fullmatch(span.text) or _measures(span) or named == "other" or len(digits) < 3:
+        return None
+    if named != ORDER_NUMBER and 13 <= len(digits) <= 19 and _luhn(digits):
+        return CARD
+    if named == CARD or (named == TRACKING and len(digits) >= _SHORTEST_TRACKING):
+        return named
+    if named == PHONE or (named != ORDER_NUMBER and _DIALLED.match(span.text) and len(digits) >= 9):
+        return PHONE
+    if re.search("[A-Za-z]", span.text):
+        return _kind_of_code(span.text, named)
+    if named in (ORDER_NUMBER, TRACKING) or _alone(span):
+        return ORDER_NUMBER if len(digits) <= 15 else TRACKING
+    return _kind_of_unnamed(span, digits)
+
+
+def _kind_of_code(code: str, named: str | None) -> str | None:
+    """Letters and digits: an order number has a few letters in front; a longer mix is tracking."""
+    prefixed = _PREFIXED.fullmatch(code)
+    own = prefixed and prefixed[1].upper() in _OWN_PREFIXES
+    if own or (prefixed and len(prefixed[1]) <= 4 and 4 <= len(prefixed[2]) <= 8):
+        return ORDER_NUMBER
+    if named == ORDER_NUMBER and prefixed:
+        return ORDER_NUMBER
+    return TRACKING if len(code) >= 10 and sum(map(str.isdigit, code)) >= 7 else None
+
+
+def _kind_of_unnamed(span: Span, digits: str) -> str | None:
+    """A number in a sentence that no word names: only its length and the talk around it tell."""
+    if len(digits) >= 9:
+        return PHONE if len(digits) <= 11 else TRACKING
+    before = span.doc[span.start - 1].text if span.start else ""
+    a_place = before.lower() in _PLACES or (span.start > 1 and before.istitle())
+    rest = _without(span.doc.text, [(span.start_char, span.end_char)])
+    return ORDER_NUMBER if len(digits) >= 5 and not a_place and _SHOP_WORD.search(rest) else None
+
+
+def _named(span: Span) -> str | None:
+    """What the word before a run, or the one before links such as "number is", calls it."""
+    counted = False
+    for token in reversed(span.doc[max(0, span.start - 5) : span.start]):
+        word = token.lower_
+        if word in _NAMED:
+            return _NAMED[word]
+        if word not in _LINKS:
+            break
+        counted = counted or word in _COUNTERS
+    return ORDER_NUMBER if counted else None
+
+
+def _measures(span: Span) -> bool:
+    """Whether money or a unit stands next to a run: "€ 120", "120 cm"."""
+    doc = span.doc
+    before = doc[span.start - 1].lower_ if span.start else ""
+    after = doc[span.end].lower_ if span.end < len(doc) else ""
+    return before in _MONEY or after in _UNITS
+
+
+def _alone(span: Span) -> bool:
+    """Whether the message is this number and nothing that matters."""
+    others = [(ent.start_char, ent.end_char) for ent in span.doc.ents if ent.label_ == EMAIL]
+    return _is_filler(_without(span.doc.text, [*others, (span.start_char, span.end_char)]))
+
+
+def _luhn(digits: str) -> bool:
+    """The check sum that every payment card carries (ISO/IEC 7812)."""
+    doubled = [int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits))]
+    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0

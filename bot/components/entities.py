@@ -1,0 +1,57 @@
+"""Order numbers, e-mails and other numbers as Rasa's entities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rasa.engine.graph import ExecutionContext, GraphComponent
+from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.engine.storage.resource import Resource
+from rasa.engine.storage.storage import ModelStorage
+from rasa.nlu.extractors.extractor import EntityExtractorMixin
+from rasa.shared.nlu.constants import ENTITIES, TEXT
+from rasa.shared.nlu.training_data.message import Message
+from rasa.shared.nlu.training_data.training_data import TrainingData
+
+from bot.components.details import Detail, details_in
+
+
+@DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR, is_trainable=False)
+class DetailExtractor(GraphComponent, EntityExtractorMixin):
+    """Adds what `details_in` finds. It comes before the topic, which needs to know a bare detail."""
+
+    @classmethod
+    def create(
+        cls,
+        config: dict[str, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
+    ) -> DetailExtractor:
+        """Called by Rasa; there is nothing to set and nothing to learn."""
+        return cls()
+
+    @staticmethod
+    def required_packages() -> list[str]:
+        """What Rasa checks for before it builds the pipeline."""
+        return ["spacy"]
+
+    def process_training_data(self, training_data: TrainingData) -> TrainingData:
+        """Examples are left as written: nothing is learned from the details in them."""
+        return training_data
+
+    def process(self, messages: list[Message]) -> list[Message]:
+        """Adds entities in place."""
+        for message in messages:
+            found = [self._entity(detail) for detail in details_in(message.get(TEXT) or "")]
+            message.set(ENTITIES, [*message.get(ENTITIES, []), *found], add_to_output=True)
+        return messages
+
+    def _entity(self, detail: Detail) -> dict[str, Any]:
+        return {
+            "entity": detail.kind,
+            "value": detail.value,
+            "start": detail.start,
+            "end": detail.end,
+            "extractor": type(self).__name__,
+        }

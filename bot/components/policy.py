@@ -1,0 +1,109 @@
+"""The policy that decides, by `bot.domain.rule`, what Rasa does with each turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rasa.core.policies.policy import Policy, PolicyPrediction, SupportedData
+from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.engine.storage.resource import Resource
+from rasa.shared.core.constants import ACTION_LISTEN_NAME, DEFAULT_INTENTS
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import Event, SlotSet
+from rasa.shared.core.generator import TrackerWithCachedStates
+from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.exceptions import RasaException
+
+from bot.components.times import spoken
+from bot.components.turns import Turn, context_of, script, turns_of
+from bot.domain.rule import Context, Decision
+from bot.domain.words import Button, Remark
+
+DECISION = "decision"  # the slot that the channel reads
+
+
+class BrokenPromise(RasaException):
+    """A story or rule in `data/` that the rule doesn't keep."""
+
+
+@DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
+class TwoRepliesPolicy(Policy):
+    """Never guesses from examples: training only checks that every story and rule is kept."""
+
+    @staticmethod
+    def supported_data() -> SupportedData:
+        """Stories and rules alike are checked."""
+        return SupportedData.ML_AND_RULE_DATA
+
+    @staticmethod
+    def get_default_config() -> dict[str, Any]:
+        """`priority` above Rasa's own policies: this one decides."""
+        return {"priority": 10}
+
+    def train(
+        self, training_trackers: list[TrackerWithCachedStates], domain: Domain, **kwargs: Any
+    ) -> Resource:
+        """Raises BrokenPromise with the story's name and both courses of action."""
+        for tracker in training_trackers:
+            if not tracker.is_augmented:  # joined from pieces: no conversation that anybody wrote
+                _check(tracker)
+        return self._resource
+
+    def predict_action_probabilities(
+        self,
+        tracker: DialogueStateTracker,
+        domain: Domain,
+        rule_only_data: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> PolicyPrediction:
+        """The next action of the plan for this turn, with certainty, and the decision as a slot."""
+        turns = turns_of(tracker.applied_events())
+        if not turns:
+            return self._certain(ACTION_LISTEN_NAME, domain, [])
+        turn, context = turns[-1], context_of(turns)
+        if turn.message.intent_name in DEFAULT_INTENTS:  # "/restart" in the shell is Rasa's own
+            return self._prediction(self._default_predictions(domain))
+        decision, actions = script(turn, context)
+        rest = actions[len(turn.done) :]
+        events = _changes(tracker, _noted(turn, context, decision))
+        return self._certain(rest[0] if rest else ACTION_LISTEN_NAME, domain, events)
+
+    def _certain(self, action: str, domain: Domain, events: list[Event]) -> PolicyPrediction:
+        probabilities = self._default_predictions(domain)
+        probabilities[domain.index_for_action(action)] = 1.0
+        return self._prediction(probabilities, events=events)
+
+
+def _check(tracker: DialogueStateTracker) -> None:
+    turns = turns_of(tracker.applied_events())
+    for number, turn in enumerate(turns, start=1):
+        _, actions = script(turn, context_of(turns[:number]))
+        if actions != turn.done:
+            raise BrokenPromise(
+                f"'{tracker.sender_id}', message {number} ({turn.message.intent_name}): "
+                f"written is {turn.done}, but the rule does {actions}."
+            )
+
+
+def _noted(turn: Turn, context: Context, decision: Decision) -> dict[str, Any]:
+    """The slots that the responses and the channel need."""
+    reading = turn.reading
+    return {
+        "language": turn.language,
+        "opens_at": spoken(context.opens_at, turn.language),
+        DECISION: {
+            "action": decision.action.value,
+            "topic": decision.topic and decision.topic.value,
+            "reason": decision.reason and decision.reason.value,
+            "detail": decision.detail and decision.detail.value,
+            "confidence": round(reading.confidence, 4),
+            "language": turn.language,
+            "order_number": reading.order_number,
+            "email": reading.email,
+            "settled": reading.intent is Remark.SETTLED or context.pressed is Button.SETTLED,
+        },
+    }
+
+
+def _changes(tracker: DialogueStateTracker, slots: dict[str, Any]) -> list[Event]:
+    return [SlotSet(name, value) for name, value in slots.items() if tracker.get_slot(name) != value]

@@ -1,0 +1,103 @@
+"""Whether a customer is upset, whatever they write about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rasa.engine.graph import ExecutionContext, GraphComponent
+from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.engine.storage.resource import Resource
+from rasa.engine.storage.storage import ModelStorage
+from rasa.shared.nlu.constants import ENTITIES, TEXT
+from rasa.shared.nlu.training_data.message import Message
+from rasa.shared.nlu.training_data.training_data import TrainingData
+
+from bot.components.heads import Head
+
+CALM, UPSET = "calm", "upset"
+TONE = "tone"
+
+
+@DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR, is_trainable=True)
+class ToneReader(GraphComponent):
+    """A second head on the features of the first.
+
+    An upset message gets the entity `tone: upset` over its whole text; a calm one gets none. As an
+    entity it is seen wherever Rasa shows what it read: `rasa shell nlu`, test stories, the tracker.
+    It learns from `metadata: {tone: upset}` in `data/nlu.yml`; examples without it are calm.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], storage: ModelStorage, resource: Resource, head: Head | None = None
+    ) -> None:
+        self._config, self._storage, self._resource = config, storage, resource
+        self._head = head
+
+    @staticmethod
+    def get_default_config() -> dict[str, Any]:
+        """`strength`: the C of logistic regression; `threshold`: upset from this probability on."""
+        return {"strength": 10.0, "threshold": 0.5}
+
+    @classmethod
+    def create(
+        cls,
+        config: dict[str, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
+    ) -> ToneReader:
+        """Called by Rasa before training."""
+        return cls(config, model_storage, resource)
+
+    @classmethod
+    def load(
+        cls,
+        config: dict[str, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
+        **kwargs: Any,
+    ) -> ToneReader:
+        """Called by Rasa with a trained model."""
+        with model_storage.read_from(resource) as folder:
+            return cls(config, model_storage, resource, Head.load(folder))
+
+    def train(self, training_data: TrainingData) -> Resource:
+        """Learns upset from calm. Raises ValueError when no example is marked as upset."""
+        examples = [e for e in training_data.intent_examples if e.get(TEXT)]
+        tones = [tone_of(example) for example in examples]
+        if UPSET not in tones:
+            raise ValueError("data/nlu.yml marks no example with `metadata: {tone: upset}`.")
+        self._head = Head.fit(examples, tones, self._config["strength"])
+        with self._storage.write_to(self._resource) as folder:
+            self._head.save(folder)
+        return self._resource
+
+    def process(self, messages: list[Message]) -> list[Message]:
+        """Adds the entity to upset messages."""
+        upset = self._head.probabilities(messages)[:, self._head.labels.index(UPSET)]
+        for message, probability in zip(messages, upset, strict=True):
+            if probability >= self._config["threshold"]:
+                entity = _entity(message.get(TEXT), float(probability))
+                message.set(ENTITIES, [*message.get(ENTITIES, []), entity], add_to_output=True)
+        return messages
+
+
+def tone_of(example: Message) -> str:
+    """The tone an example or its intent block is marked with."""
+    marks = example.get("metadata") or {}
+    for level in ("example", "intent"):
+        if tone := (marks.get(level) or {}).get(TONE):
+            return str(tone)
+    return CALM
+
+
+def _entity(text: str, probability: float) -> dict[str, Any]:
+    return {
+        "entity": TONE,
+        "value": UPSET,
+        "start": 0,
+        "end": len(text),
+        "confidence_entity": probability,
+        "extractor": ToneReader.__name__,
+    }

@@ -1,0 +1,143 @@
+"""What Rasa's tracker holds, as the rule's own words: readings, contexts and decisions.
+
+The bot process sends the context along with each turn. Where there is none (`rasa shell`, test and
+training stories) the turns before are decided once more, by the same rule, to know where the
+conversation stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rasa.shared.core.constants import ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME
+from rasa.shared.core.events import ActionExecuted, Event, SlotSet, UserUttered
+
+from bot.components.details import EMAIL, ORDER_NUMBER
+from bot.components.language import READABLE, language_of
+from bot.components.plan import AUTOMATED, LOOK_UP, OrderFacts, plan
+from bot.components.tone import TONE, UPSET
+from bot.domain.rule import Action, Context, Decision, Detail, Found, Proposal, Reading, decide, last_word
+from bot.domain.words import Remark, State, Topic
+
+CONTEXT = "context"  # the key in a message's metadata
+_INTENTS: dict[str, Topic | Remark] = {word.value: word for kind in (Topic, Remark) for word in kind}
+_NOT_SAID = (ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME)
+
+
+@dataclass
+class Turn:
+    """A customer's message and what has been done about it so far."""
+
+    message: UserUttered
+    done: list[str] = field(default_factory=list)
+    slots: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def language(self) -> str:
+        """The language of the customer's words."""
+        return language_of(self.message.text or "")
+
+    @property
+    def reading(self) -> Reading:
+        """What was read. In a language that the bot doesn't speak nothing counts as read."""
+        if self.language not in READABLE:
+            return Reading(readable=False, confidence=self._confidence)
+        return Reading(
+            intent=_INTENTS.get(self.message.intent_name or ""),
+            confidence=self._confidence,
+            upset=self._entity(TONE) == UPSET,
+            order_number=self._entity(ORDER_NUMBER),
+            email=self._entity(EMAIL),
+            found=self._found,
+        )
+
+    @property
+    def order(self) -> OrderFacts:
+        """What this turn's look-up found out."""
+        known = {name: bool(self.slots.get(name)) for name in ("carrier", "tracking", "eta")}
+        return OrderFacts(self.slots.get("progress") or "other", **known)
+
+    @property
+    def _confidence(self) -> float:
+        """Of the most likely intent, also where the fallback classifier put its own in front."""
+        ranking = self.message.parse_data.get("intent_ranking") or [self.message.intent]
+        known = [entry for entry in ranking if entry.get("name") in _INTENTS]
+        return float(known[0].get("confidence", 1.0)) if known else 0.0
+
+    @property
+    def _found(self) -> Found | None:
+        """None before the look-up; FAILED when it ran and told nothing (the action server is down)."""
+        if LOOK_UP not in self.done:
+            return None
+        return Found(self.slots.get("found") or Found.FAILED)
+
+    def _entity(self, name: str) -> str | None:
+        values = (e.get("value") for e in self.message.entities if e.get("entity") == name)
+        return next(values, None)
+
+
+def turns_of(events: Iterable[Event]) -> list[Turn]:
+    """Every customer message with the actions and slots that follow it."""
+    turns: list[Turn] = []
+    for event in events:
+        if isinstance(event, UserUttered):
+            turns.append(Turn(event))
+        elif turns and isinstance(event, ActionExecuted) and event.action_name not in _NOT_SAID:
+            turns[-1].done.append(event.action_name)
+        elif turns and isinstance(event, SlotSet):
+            turns[-1].slots[event.key] = event.value
+    return turns
+
+
+def script(turn: Turn, context: Context) -> tuple[Decision, list[str]]:
+    """What is decided about a turn, and every action for it, those already done included."""
+    decision = decide(turn.reading, context)
+    looked_up = [LOOK_UP] if LOOK_UP in turn.done else []
+    return decision, looked_up + plan(decision, context, turn.order)
+
+
+def context_of(turns: list[Turn]) -> Context:
+    """Where the conversation stands at the last turn: as sent along, else worked out."""
+    sent = (turns[-1].message.metadata or {}).get(CONTEXT)
+    if sent is not None:
+        return Context.from_json(sent)
+    context = _opening()
+    for turn in turns[:-1]:
+        context = _after(turn, context)
+    return context
+
+
+def _opening() -> Context:
+    """Nobody waits for more in the shell or in a story: a greeting is answered at once."""
+    return Context(quiet=True)
+
+
+def _after(turn: Turn, context: Context) -> Context:
+    reading = turn.reading
+    decision, actions = script(turn, context)
+    says = [action for action in actions if action != LOOK_UP]
+    proposal = Proposal(
+        decision.action,
+        text=" ".join(says),
+        reason=decision.reason,
+        settled=reading.intent is Remark.SETTLED,
+    )
+    effect = last_word(proposal, context)
+    if effect.state is State.CLOSED:
+        return _opening()
+    context = replace(
+        context,
+        state=effect.state,
+        replies_used=effect.reply_no or context.replies_used,
+        disclosed=context.disclosed or AUTOMATED in says,
+        order_number=reading.order_number or context.order_number,
+        email=reading.email or context.email,
+    )
+    if decision.action is Action.ANSWER:
+        return replace(context, answered=decision.topic, asked_for=None)
+    if decision.action is Action.ASK:
+        missed = decision.detail is Detail.AGAIN
+        return replace(context, asked_for=decision.detail, misses=context.misses + missed)
+    return context

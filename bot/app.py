@@ -15,10 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bot import delivery, inbox, turns
 from bot.bell import Bell
-from bot.brain import Rasa
+from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.messenger import Graph
-from bot.desk import agents, api
+from bot.desk import agents, api, events, pages
+from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
     Conflict,
@@ -51,13 +52,16 @@ STATUS: dict[type, int] = {
 log = structlog.get_logger()
 
 
-def build(settings: Settings) -> FastAPI:
-    """The application. Raises SettingError if the database or Rasa's domain can't be read."""
+def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
+    """The application; tests bring a brain of their own.
+
+    Raises SettingError if the database or Rasa's domain can't be read.
+    """
     store = Store(settings.database_url)
     store.migrate()
     hub = Hub(store)
     store.on_events(hub.wake)
-    brain = Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
+    brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
     jobs = Jobs()
     services = Services(settings, store, brain, hub, utc_now, jobs.bell.ring)
 
@@ -82,7 +86,8 @@ def build(settings: Settings) -> FastAPI:
         allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
         max_age=600,
     )
-    for router in (web.router, webhooks.router, api.router, widget.router):
+    app.mount("/desk/static", static)
+    for router in (web.router, webhooks.router, api.router, events.router, pages.router, widget.router):
         app.include_router(router)
     app.add_api_route("/healthz", lambda: {"status": "up"}, tags=["operations"])
     app.add_api_route("/readyz", _readyz, tags=["operations"])

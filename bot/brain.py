@@ -31,6 +31,9 @@ class Brain(Protocol):
     async def is_ready(self) -> bool:
         """Whether it would answer now."""
 
+    async def close(self) -> None:
+        """Gives back what it holds."""
+
 
 class Rasa:
     """Rasa behind the channel of `bot/components/channel.py`."""
@@ -59,7 +62,7 @@ class Rasa:
             return False
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """See `Brain`."""
         await self._client.aclose()
 
 

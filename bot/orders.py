@@ -24,7 +24,7 @@ FIELD_LIMIT = 10_000
 def normal_number(number: str) -> str:
     """An order number as it is stored and compared: "#10 023", "ORD-10023" and "10023" are one."""
     plain = re.sub(r"[^A-Z0-9]", "", number.upper())
-    return re.sub(r"^(?:ORDER|ORD|NO|NR)(?=\d)", "", plain)
+    return re.sub(r"^(?:ORDER|ORD|NUMBER|NO|NR)+(?=\d)", "", plain)
 
 
 def normal_email(email: str) -> str:
@@ -82,14 +82,16 @@ def _read(file: TextIO) -> Iterator[Order]:
     reader = csv.DictReader(file, strict=True)
     problems: list[str] = []
     seen: dict[str, int] = {}
+    next_line = 1
     try:
         header = [(name or "").strip() for name in reader.fieldnames or ()]
         missing = [name for name in COLUMNS if name not in header]
         if missing:
             raise BadInput(f"line 1: the header lacks {', '.join(missing)}; it must have {','.join(COLUMNS)}")
         reader.fieldnames = header
+        next_line = reader.line_num + 1  # a quoted field may span lines: a row is named by its first
         for row in reader:
-            line = reader.line_num
+            line, next_line = next_line, reader.line_num + 1
             try:
                 order = _order(row)
                 if order.number in seen:
@@ -100,7 +102,7 @@ def _read(file: TextIO) -> Iterator[Order]:
             seen[order.number] = line
             yield order
     except csv.Error as error:
-        problems.append(f"line {reader.line_num}: {error}")
+        problems.append(f"line {next_line}: {error}")
     if problems:
         more = f"\n… and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise BadInput("\n".join(problems[:20]) + more)

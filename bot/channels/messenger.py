@@ -108,8 +108,9 @@ def _postback(postback: dict[str, Any]) -> dict[str, Any]:
 
 
 def _button(payload: object) -> str | None:
-    button = PAYLOADS.get(payload) if isinstance(payload, str) else None
-    known = button or (payload if payload in set(Button) else None)
+    if not isinstance(payload, str):
+        return None
+    known = PAYLOADS.get(payload) or (payload if payload in set(Button) else None)
     return Button(known).value if known else None
 
 

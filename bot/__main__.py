@@ -1,0 +1,147 @@
+"""`python -m bot …`: the command line."""
+
+import argparse
+import asyncio
+import getpass
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from bot import settings as settings_module
+from bot.domain.errors import ReplyTwiceError, SettingError
+from bot.settings import ROOT, Settings
+from bot.store.engine import Store
+
+WRONG_SETTING = 2  # exit codes: a wrong setting or call
+FAILED = 1  # what was asked for can't be done
+PATIENCE = timedelta(seconds=60)  # nobody waits at the other end
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code. Every error is one clear message."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(settings_module.load(), options)
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return WRONG_SETTING
+    except ReplyTwiceError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except sa.exc.OperationalError as error:
+        print(f"The database can't be used ({error.orig}).", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bot", description="Reply Twice")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    add("run", run, "Start everything: bot, actions and Rasa, training the model if needed.")
+    add("serve", serve, "Start the bot process alone; Rasa runs elsewhere (RASA_URL).")
+    add("train", train, "Train the model if its inputs changed.")
+    decide_ = add("decide", decide, "Say what the bot would do with each first message of a file.")
+    decide_.add_argument("--in", dest="input", type=Path, required=True, help='JSON lines {"id","text"}')
+    decide_.add_argument("--out", type=Path, required=True, help="JSON lines, one decision each")
+    orders = add("import-orders", import_orders, "Import orders from a CSV file; a bad row imports nothing.")
+    orders.add_argument(
+        "file", type=Path, help="number,email,name,status,carrier,tracking,placed_at,eta,items"
+    )
+    agent = add("add-agent", add_agent, "Add an agent; the password is read from standard input.")
+    agent.add_argument("--email", required=True)
+    agent.add_argument("--name", required=True)
+    agent.add_argument("--role", required=True, choices=("agent", "supervisor"))
+    return parser
+
+
+def run(settings: Settings, _options: argparse.Namespace) -> None:
+    """See `bot.processes.run`."""
+    from bot import processes  # noqa: PLC0415 (each command loads only what it needs)
+
+    asyncio.run(processes.run(settings))
+
+
+def serve(settings: Settings, _options: argparse.Namespace) -> None:
+    """Serves until it is told to stop."""
+    import uvicorn  # noqa: PLC0415
+
+    from bot.app import build, set_up_logging  # noqa: PLC0415
+    from bot.processes import check_port  # noqa: PLC0415
+
+    set_up_logging(settings.log_level)
+    check_port("PORT", settings.host, settings.port)
+    # No access log: the web chat's stream carries its token in the address.
+    uvicorn.run(
+        build(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
+
+
+def train(_settings: Settings, _options: argparse.Namespace) -> None:
+    """Prints the model's path."""
+    from bot import training  # noqa: PLC0415
+
+    print(asyncio.run(training.train()))
+
+
+def decide(settings: Settings, options: argparse.Namespace) -> None:
+    """Starts a Rasa of its own, so that it needs nothing running and disturbs nothing."""
+    from bot import decisions, processes  # noqa: PLC0415
+    from bot.brain import Rasa  # noqa: PLC0415
+
+    asked = decisions.read_file(options.input)
+    _store(settings)
+
+    async def decided() -> list[dict[str, object]]:
+        async with processes.private_rasa(settings) as url:
+            brain = Rasa(url, PATIENCE, ROOT / "domain.yml")
+            try:
+                return await decisions.decide_all(brain, asked)
+            finally:
+                await brain.close()
+
+    decisions.write_file(options.out, asyncio.run(decided()))
+
+
+def import_orders(settings: Settings, options: argparse.Namespace) -> None:
+    """All rows or none."""
+    from bot import orders  # noqa: PLC0415
+
+    with _store(settings).unit_of_work() as session:
+        count = orders.import_orders(session, options.file)
+    print(f"{count} orders imported.")
+
+
+def add_agent(settings: Settings, options: argparse.Namespace) -> None:
+    """Asks for the password, or reads its first line from a pipe."""
+    from bot.desk import agents  # noqa: PLC0415
+    from bot.services import utc_now  # noqa: PLC0415
+
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    with _store(settings).unit_of_work() as session:
+        agent = agents.add_agent(session, options.email, options.name, options.role, password, utc_now())
+    print(f"{agent.email} can log in at the desk.")
+
+
+def _store(settings: Settings) -> Store:
+    store = Store(settings.database_url)
+    store.migrate()
+    return store
+
+
+if __name__ == "__main__":
+    sys.exit(main())

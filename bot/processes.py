@@ -1,0 +1,216 @@
+"""The product's three processes: started, watched, and ended together."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+import yaml
+
+from bot import demo, training
+from bot.domain.errors import SettingError
+from bot.settings import ROOT, Settings
+from bot.store.engine import Store
+
+RASA_BIN = ROOT / ".venv-rasa" / "bin" / "python"
+END_SECONDS = 8  # to end by themselves before they are killed
+RESTART_FIRST, RESTART_MOST = 1.0, 30.0  # seconds before a process that died is started again
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def say(line: str) -> None:
+    """A line for whoever started the product."""
+    print(line, flush=True)
+
+
+async def run(settings: Settings) -> None:
+    """Everything: demo data, bot, actions, training, Rasa. Runs until SIGINT or SIGTERM.
+
+    Raises SettingError for a taken port and for failed training.
+    """
+    for name, port in (
+        ("PORT", settings.port),
+        ("RASA_PORT", settings.rasa_port),
+        ("ACTIONS_PORT", settings.actions_port),
+    ):
+        check_port(name, settings.host if name == "PORT" else "127.0.0.1", port)
+    store = Store(settings.database_url)
+    store.migrate()
+    if settings.demo:
+        with store.unit_of_work() as session:
+            login = demo.seed(session)
+    store.close()
+    async with ended_by_signal(), asyncio.TaskGroup() as group:
+        group.create_task(keep("bot", [sys.executable, "-m", "bot", "serve"]))
+        await _until(f"http://127.0.0.1:{settings.port}/healthz")
+        _greet(settings, login if settings.demo else None)
+        group.create_task(keep("actions", actions_command(settings)))
+        if not training.model_path().exists():
+            say("Training the model (only when its inputs changed; about a minute) …")
+        model = await training.train()
+        say("Loading the model … messages are accepted already and answered when it is ready.")
+        group.create_task(keep("rasa", rasa_command(settings, model)))
+        await _until(f"http://127.0.0.1:{settings.port}/readyz")
+        say("Ready. Ctrl-C ends everything.")
+
+
+def _greet(settings: Settings, login: tuple[str, str] | None) -> None:
+    address = f"http://localhost:{settings.port}"
+    say(f"\n  Shop and web chat   {address}/\n  Desk                {address}/desk")
+    if login:
+        say(f"  Log in as           {login[0]}\n  Password            {login[1]}   (shown once)")
+    say("")
+
+
+def actions_command(settings: Settings) -> list[str]:
+    """Rasa's action server, in the bot environment; loopback only."""
+    return [sys.executable, "-m", "actions", str(settings.actions_port)]
+
+
+def rasa_command(settings: Settings, model: Path) -> list[str]:
+    """Rasa on loopback, asking the action server on its port."""
+    endpoints = yaml.safe_load((ROOT / "endpoints.yml").read_text(encoding="utf-8"))
+    endpoints["action_endpoint"] = {"url": f"http://127.0.0.1:{settings.actions_port}/webhook"}
+    written = settings.data / f"endpoints-{settings.rasa_port}.yml"
+    written.write_text(yaml.safe_dump(endpoints), encoding="utf-8")
+    return [
+        str(RASA_BIN), "-m", "rasa", "run", "--model", str(model), "--endpoints", str(written),
+        "--credentials", str(ROOT / "credentials.yml"), "--interface", "127.0.0.1",
+        "--port", str(settings.rasa_port),
+    ]  # fmt: skip
+
+
+@asynccontextmanager
+async def private_rasa(settings: Settings) -> AsyncIterator[str]:
+    """A Rasa and an action server of our own on free ports; yields Rasa's address."""
+    settings = replace(settings, rasa_port=free_port(), actions_port=free_port())
+    model = await training.train()
+    url = f"http://127.0.0.1:{settings.rasa_port}"
+    jobs = [
+        asyncio.create_task(keep("actions", actions_command(settings))),
+        asyncio.create_task(keep("rasa", rasa_command(settings, model))),
+    ]
+    try:
+        await _until(f"{url}/webhooks/turn/ready")
+        yield url
+    finally:
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+
+async def keep(name: str, command: Sequence[str]) -> NoReturn:
+    """Runs a process and starts it again when it dies, until cancelled; then ends it.
+
+    Raises SettingError when it ends with 2, the code for a wrong setting.
+    """
+    pause = RESTART_FIRST
+    while True:
+        started = asyncio.get_running_loop().time()
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=os.environ | (training.QUIET if name != "bot" else {}),
+            stdin=asyncio.subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent(),
+        )  # fmt: skip
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                await _end(process)
+        if code == 2:
+            raise SettingError(f"{name} can't start with these settings.")
+        lived = asyncio.get_running_loop().time() - started
+        pause = RESTART_FIRST if lived > RESTART_MOST else min(pause * 2, RESTART_MOST)
+        say(f"{name} ended with {code}; starting it again in {pause:g} s")
+        await asyncio.sleep(pause)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Asks a process and its children to end, and kills what is left."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            await asyncio.wait_for(process.wait(), END_SECONDS)
+        except ProcessLookupError:
+            return
+        except TimeoutError:
+            continue
+        else:
+            return
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """Linux ends our children even when we are killed; elsewhere they outlive a `kill -9`."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+
+    def ask() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask
+
+
+@asynccontextmanager
+async def ended_by_signal() -> AsyncIterator[None]:
+    """SIGINT and SIGTERM cancel what runs inside; that is a normal end."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        if task:
+            task.cancel()
+
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    except BaseExceptionGroup as group:
+        found = group.subgroup(SettingError)
+        if found:
+            raise found.exceptions[0] from None
+        raise
+
+
+def check_port(name: str, host: str, port: int) -> None:
+    """Raises SettingError if a port can't be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingError(
+                f"{name}: can't listen on {host}:{port} ({error.strerror}); set another {name}."
+            ) from None
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _until(url: str) -> None:
+    """Returns once an address answers 200."""
+    async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
+        while True:
+            try:
+                if (await client.get(url)).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            await asyncio.sleep(0.2)

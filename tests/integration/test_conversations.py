@@ -1,0 +1,342 @@
+"""DESIGN §2, bullet by bullet, over the real path and both databases."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot import inbox, turns
+from bot.desk import conversations as desk
+from bot.domain.errors import Conflict, Held, LeaseLost, NotAllowed
+from bot.domain.words import Author, State
+from bot.store.engine import Store
+from tests.support import Shop, settings_for
+
+
+def test_two_replies_then_silence_and_a_person(shop: Shop):
+    assert shop.hears("return_policy")
+    assert shop.hears("invoice")
+    assert shop.hears("payment_methods") is None
+    assert (shop.state(), shop.reason()) == (State.WAITING, "limit")
+    assert shop.hears("store_hours") is None
+    assert [m.reply_no for m in shop.messages() if m.author is Author.BOT] == [1, 2]
+
+
+def test_order_status_takes_two_replies(shop: Shop):
+    assert shop.hears("order_status") == "ask order"
+    assert shop.hears("10023 mina@example.com give_details") == "answer order_status"
+    assert shop.state() is State.BOT
+
+
+def test_closing_gets_no_reply_and_the_next_message_has_two_fresh_ones(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("invoice")
+    assert shop.hears("thanks") is None
+    assert shop.state() is State.CLOSED
+    assert shop.hears("payment_methods")
+    assert shop.hears("store_hours")
+    assert len(shop.conversations()) == 2
+
+
+def test_the_that_helps_button_closes(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("That helps", button="settled")
+    assert shop.state() is State.CLOSED
+
+
+def test_a_day_of_silence_closes(shop: Shop):
+    shop.hears("return_policy")
+    shop.now += timedelta(hours=23, minutes=59)
+    assert inbox.close_idle(shop.store, shop.now, shop.settings.idle) == 0
+    shop.now += timedelta(minutes=2)
+    assert inbox.close_idle(shop.store, shop.now, shop.settings.idle) == 1
+    assert shop.state() is State.CLOSED
+
+
+def test_after_a_day_of_silence_a_message_opens_a_new_conversation_at_once(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("invoice")
+    shop.passes(hours=25)
+    assert shop.hears("payment_methods")
+    assert [c.state for c in shop.conversations()] == [State.CLOSED, State.BOT]
+
+
+def test_a_customer_who_waits_for_a_person_is_never_closed_by_silence(shop: Shop):
+    shop.hears("upset")
+    shop.now += timedelta(days=3)
+    inbox.close_idle(shop.store, shop.now, shop.settings.idle)
+    assert shop.state() is State.WAITING
+    shop.takes("Anna")
+    shop.now += timedelta(days=3)
+    inbox.close_idle(shop.store, shop.now, shop.settings.idle)
+    assert shop.state() is State.AGENT
+    shop.answers("Anna", "I'm sorry.")
+    shop.now += timedelta(hours=25)
+    inbox.close_idle(shop.store, shop.now, shop.settings.idle)
+    assert shop.state() is State.CLOSED
+
+
+def test_a_hand_off_says_what_happens_next_if_a_reply_is_left(shop: Shop):
+    assert shop.hears("upset") == "hand_off empathy"
+    assert (shop.state(), shop.reason()) == (State.WAITING, "empathy")
+
+
+def test_an_upset_customer_with_no_reply_left_goes_silently(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("invoice")
+    assert shop.hears("upset") is None
+    assert shop.reason() == "empathy"
+
+
+def test_a_burst_is_one_turn_with_one_reply(shop: Shop):
+    for text in ("greet", "return_policy", "how long"):
+        shop.writes(text)
+        shop.passes(seconds=1)
+    assert shop.replies() == []
+    shop.passes(seconds=1)
+    assert shop.replies() == ["answer return_policy"]
+    assert shop.brain.asked[-1][1] == "greet\nreturn_policy\nhow long"
+
+
+def test_a_wrong_number_is_asked_for_once_more_then_a_person_looks(shop: Shop):
+    assert shop.hears("order_status 99999 mina@example.com") == "ask again"
+    assert shop.hears("88888 mina@example.com give_details") == "hand_off account"
+    assert shop.reason() == "account"
+
+
+def test_a_corrected_number_is_answered(shop: Shop):
+    shop.hears("order_status 99999 mina@example.com")
+    assert shop.hears("10023 give_details") == "answer order_status"
+
+
+def test_a_customer_who_cannot_give_a_number_goes_to_a_person(shop: Shop):
+    shop.hears("order_status")
+    assert shop.hears("no_details") == "hand_off account"
+
+
+def test_thanks_but_it_still_does_not_work_is_not_a_thanks(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("not_solved")
+    assert (shop.state(), shop.reason()) == (State.WAITING, "empathy")
+
+
+def test_ok_closes_after_an_answer_and_waits_before_one(shop: Shop):
+    assert shop.hears("ack") is None
+    assert shop.state() is State.BOT
+    shop.passes(minutes=1)
+    assert (shop.replies(), shop.state()) == ([], State.BOT)
+    shop.hears("return_policy")
+    assert shop.hears("ack") is None
+    assert shop.state() is State.CLOSED
+
+
+def test_a_bare_greeting_is_greeted_only_after_a_longer_silence(shop: Shop):
+    assert shop.hears("greet") is None
+    shop.passes(seconds=10)
+    assert shop.replies() == []
+    shop.passes(seconds=4)
+    assert shop.replies() == ["ask matter"]
+
+
+def test_a_question_after_a_greeting_gets_the_one_reply(shop: Shop):
+    shop.hears("greet")
+    assert shop.hears("return_policy") == "answer return_policy"
+    assert len(shop.replies()) == 1
+
+
+def test_a_pressing_reason_moves_up_while_the_customer_waits(shop: Shop):
+    shop.hears("mumble")
+    assert shop.reason() == "unsure"
+    assert shop.hears("upset") is None
+    assert shop.reason() == "empathy"
+    assert len(shop.hand_offs()) == 1
+
+
+def test_a_setting_takes_another_sure_question_as_acceptance(store: Store, tmp_path: Path):
+    shop = Shop(store, settings_for(tmp_path, NEW_TOPIC_CLOSES="true"))
+    shop.hears("return_policy")
+    assert shop.hears("invoice") == "answer invoice"
+    first, second = shop.conversations()
+    assert (first.state, second.state) == (State.CLOSED, State.BOT)
+    assert [m.reply_no for m in shop.messages() if m.author is Author.BOT] == [1, 1]
+
+
+def test_the_bot_is_silent_while_a_person_holds_the_conversation(shop: Shop):
+    shop.hears("upset")
+    shop.takes("Anna")
+    assert shop.hears("return_policy") is None
+    shop.answers("Anna", "I'm here.")
+    assert shop.hears("invoice") is None
+    assert shop.state() is State.AGENT
+
+
+def test_a_conversation_given_back_keeps_its_count(shop: Shop):
+    shop.hears("return_policy")
+    shop.takes("Anna")
+    shop.answers("Anna", "Anything else?")
+    shop.does("Anna", desk.give_back)
+    assert shop.hears("invoice")
+    assert shop.hears("payment_methods") is None
+    assert shop.reason() == "limit"
+
+
+def test_after_a_person_the_bot_says_again_that_it_is_one(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("mumble")
+    assert shop.brain.asked[-1][2].disclosed
+    shop.takes("Anna")
+    shop.answers("Anna", "Anything else?")
+    shop.does("Anna", desk.give_back)
+    shop.hears("invoice")
+    assert not shop.brain.asked[-1][2].disclosed
+
+
+def test_an_agent_may_step_in_before_the_bot_has_answered(shop: Shop):
+    shop.writes("return_policy")
+    shop.takes("Anna")
+    shop.passes(seconds=5)
+    assert shop.replies() == []
+
+
+def test_a_person_who_steps_in_during_a_turn_wins_over_the_pending_reply(shop: Shop):
+    shop.writes("return_policy")
+    shop.brain.before_answer = lambda: shop.takes("Anna")
+    shop.passes(seconds=5)
+    assert shop.replies() == []
+    assert shop.state() is State.AGENT
+
+
+def test_a_message_that_arrives_during_a_turn_makes_its_reply_stale(shop: Shop):
+    shop.writes("return_policy")
+
+    def more() -> None:
+        shop.brain.before_answer = None
+        shop.writes("upset")
+
+    shop.brain.before_answer = more
+    shop.passes(seconds=2)
+    assert shop.replies() == []
+    shop.passes(seconds=2)
+    assert shop.replies() == ["hand_off empathy"]
+
+
+def test_two_workers_racing_for_a_conversation_send_one_reply(shop: Shop):
+    shop.writes("return_policy")
+    shop.now += timedelta(seconds=5)
+    with ThreadPoolExecutor(8) as pool:
+        worked = list(pool.map(lambda _: asyncio.run(turns.work(shop.services)), range(8)))
+    assert sum(worked) == 1
+    assert len(shop.replies()) == 1
+
+
+def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(shop: Shop):
+    shop.writes("return_policy")
+    shop.now += timedelta(seconds=5)
+    slow = turns.claim(shop.store, shop.settings, shop.now)
+    assert slow is not None
+    assert turns.claim(shop.store, shop.settings, shop.now) is None
+    shop.now += shop.settings.lease
+    shop.work()
+    assert len(shop.replies()) == 1
+    with pytest.raises(LeaseLost):
+        turns.settle(
+            shop.services, slow, asyncio.run(shop.brain.read_and_reply("late", slow.text, slow.context))
+        )
+    assert len(shop.replies()) == 1
+
+
+def test_an_outage_waits_and_then_becomes_a_hand_off(shop: Shop):
+    shop.brain.down = True
+    shop.writes("return_policy")
+    for _ in range(15):
+        shop.passes(seconds=1)
+    assert shop.replies() == []
+    for _ in range(10):
+        shop.passes(seconds=1)
+    assert shop.replies() == [shop.brain.outage_text]
+    assert shop.reason() == "outage"
+
+
+def test_a_short_outage_costs_nothing_but_time(shop: Shop):
+    shop.brain.down = True
+    shop.writes("return_policy")
+    for _ in range(10):
+        shop.passes(seconds=1)
+    shop.brain.down = False
+    shop.passes(seconds=2)
+    assert shop.replies() == ["answer return_policy"]
+
+
+def test_a_picture_goes_to_a_person(shop: Shop):
+    shop.writes("", attachments=[{"type": "image", "url": "https://example.invalid/a.jpg"}])
+    shop.passes(seconds=2)
+    assert shop.reason() == "unreadable"
+
+
+class TestAgents:
+    """One voice at a time, enforced by the server."""
+
+    def test_taking_is_atomic_and_the_second_is_told_who_has_it(self, shop: Shop):
+        shop.hears("upset")
+        names = ["Anna", "Ben", "Chris", "Dana"]
+        for name in names:
+            shop.agent(name)
+
+        def take(name: str) -> str:
+            try:
+                shop.takes(name)
+            except Held as error:
+                return str(error)
+            return name
+
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(take, names))
+        (winner,) = set(results) & set(names)
+        assert sorted(results) == sorted([winner, *[f"{winner} has this conversation."] * 3])
+
+    def test_only_the_holder_answers(self, shop: Shop):
+        shop.hears("upset")
+        with pytest.raises(NotAllowed):
+            shop.answers("Anna", "Hello")
+        shop.takes("Anna")
+        with pytest.raises(Held, match="Anna"):
+            shop.answers("Ben", "Hello")
+        with pytest.raises(Held):
+            shop.does("Ben", desk.resolve)
+        with pytest.raises(Held):
+            shop.does("Ben", desk.give_back)
+
+    def test_a_double_click_sends_once(self, shop: Shop):
+        shop.hears("upset")
+        shop.takes("Anna")
+        first = shop.answers("Anna", "I'm sorry.", client_id="one")
+        again = shop.answers("Anna", "I'm sorry.", client_id="one")
+        assert first.id == again.id
+
+    def test_a_note_is_never_the_customers(self, shop: Shop):
+        shop.hears("upset")
+        shop.does("Anna", desk.note, client_id="n", text="A regular.")
+        assert "A regular." not in str([e.payload for e in shop.events() if e.kind != "desk"])
+
+    def test_resolving_closes_and_ends_the_hand_off(self, shop: Shop):
+        shop.hears("upset")
+        shop.takes("Anna")
+        shop.does("Anna", desk.resolve)
+        assert (shop.state(), shop.reason()) == (State.CLOSED, None)
+        with pytest.raises(Conflict):
+            shop.takes("Anna")
+        assert shop.hears("return_policy")
+
+
+def test_applying_the_events_gives_what_fetching_gives(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.answers("Anna", "I'm sorry.")
+    shop.does("Anna", desk.resolve)
+    said = [e.payload["text"] for e in shop.events() if e.kind == "message"]
+    assert said == [m.text for m in shop.messages()]
+    states = [e.payload["state"] for e in shop.events() if e.kind == "status"]
+    assert states == ["bot", "waiting", "agent", "closed"]

@@ -1,0 +1,118 @@
+"""The desk's JSON API, and a whole conversation over HTTP."""
+
+import pytest
+
+from tests.support import Server, wait_for
+
+
+def test_an_upset_customer_is_taken_over_and_the_bot_stays_silent(server: Server):
+    visitor, anna, ben = server.visitor(), server.agent("Anna"), server.agent("Ben")
+    visitor.posts("order_status upset")
+    (row,) = wait_for(anna.queue)
+    assert (row["reason"], row["channel"], row["replies_used"]) == ("empathy", "web", 1)
+    assert row["waiting_since"]
+
+    assert anna.does("take", row["id"]).status_code == 200
+    second = ben.does("take", row["id"])
+    assert (second.status_code, second.json()["detail"]) == (409, "Anna has this conversation.")
+    assert ben.writes("messages", row["id"], "Hello").status_code == 409
+
+    assert anna.writes("messages", row["id"], "I'm so sorry, Mina.").status_code == 201
+    wait_for(lambda: visitor.texts("agent") == ["I'm so sorry, Mina."])
+    visitor.posts("return_policy")
+    wait_for(lambda: len(visitor.texts("customer")) == 2)
+    assert len(visitor.texts("bot")) == 1
+    assert visitor.history()["status"]["agent"] == "Anna"
+
+    anna.writes("notes", row["id"], "A regular.")
+    assert "A regular." not in str(visitor.history())
+    assert anna.does("resolve", row["id"]).json()["state"] == "closed"
+    assert visitor.state() == "closed"
+
+
+def test_the_third_message_waits_with_reason_limit(server: Server):
+    visitor, anna = server.visitor(), server.agent("Anna")
+    for text in ("order_status", "10023 mina@example.com give_details"):
+        before = len(visitor.texts("bot"))
+        visitor.posts(text)
+        wait_for(lambda before=before: len(visitor.texts("bot")) == before + 1)
+    visitor.posts("return_policy")
+    (row,) = wait_for(anna.queue)
+    assert (row["reason"], row["replies_used"]) == ("limit", 2)
+    assert len(visitor.texts("bot")) == 2
+    detail = server.http.get(f"/api/desk/conversations/{row['id']}", headers=anna.headers).json()
+    assert [m["reply_no"] for m in detail["messages"] if m["author"] == "bot"] == [1, 2]
+
+
+def test_answering_without_taking_is_refused(server: Server):
+    visitor, anna = server.visitor(), server.agent("Anna")
+    visitor.posts("upset")
+    (row,) = wait_for(anna.queue)
+    assert anna.writes("messages", row["id"], "Hello").status_code == 403
+
+
+def test_an_answer_sent_twice_arrives_once(server: Server):
+    visitor, anna = server.visitor(), server.agent("Anna")
+    visitor.posts("upset")
+    (row,) = wait_for(anna.queue)
+    anna.does("take", row["id"])
+    answers = [anna.does("messages", row["id"], client_id="one", text="Hello") for _ in range(2)]
+    assert [a.status_code for a in answers] == [201, 200]
+    assert visitor.texts("agent") == ["Hello"]
+
+
+def test_a_conversation_given_back_is_the_bots_again(server: Server):
+    visitor, anna = server.visitor(), server.agent("Anna")
+    visitor.posts("upset")
+    (row,) = wait_for(anna.queue)
+    anna.does("take", row["id"])
+    assert anna.does("give-back", row["id"]).json()["state"] == "bot"
+    visitor.posts("return_policy")
+    wait_for(lambda: len(visitor.texts("bot")) == 2)
+
+
+@pytest.mark.parametrize("path", ["conversations", "conversations/1", "conversations?state=waiting"])
+def test_nothing_is_shown_without_a_log_in(server: Server, path: str):
+    assert server.http.get(f"/api/desk/{path}").status_code == 401
+
+
+@pytest.mark.parametrize("verb", ["take", "messages", "notes", "give-back", "resolve"])
+def test_what_is_not_there_is_not_found(server: Server, verb: str):
+    anna = server.agent("Anna")
+    for conversation_id in (1, 2**31 - 1):
+        assert anna.writes(verb, conversation_id, "Hello").status_code == 404
+    for conversation_id in (0, -1, 2**31, 10**30):
+        assert anna.writes(verb, conversation_id, "Hello").status_code == 422
+
+
+def test_guessing_passwords_is_slowed_down(server: Server):
+    server.agent("Anna")
+    login = {"email": "anna@shop.example", "password": "wrong"}
+    codes = [server.http.post("/api/desk/login", json=login).status_code for _ in range(11)]
+    assert codes == [401] * 10 + [429]
+    right = login | {"password": "correct horse"}
+    assert server.http.post("/api/desk/login", json=right).status_code == 429
+
+
+def test_an_unknown_e_mail_is_refused_like_a_wrong_password(server: Server):
+    server.agent("Anna")
+    answers = [
+        server.http.post("/api/desk/login", json={"email": email, "password": "wrong"})
+        for email in ("anna@shop.example", "nobody@shop.example")
+    ]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_a_cookie_alone_changes_nothing(server: Server):
+    """A browser adds the cookie to another site's form by itself; the CSRF token it can't know."""
+    anna = server.agent("Anna")
+    token = anna.headers["Authorization"].removeprefix("Bearer ")
+    from bot.desk import agents, api
+
+    cookies = {"Cookie": f"{api.COOKIE}={token}"}
+    assert server.http.get("/api/desk/conversations", headers=cookies).status_code == 200
+    take = "/api/desk/conversations/1/take"
+    assert server.http.post(take, headers=cookies).status_code == 403
+    assert server.http.post(take, headers=cookies | {"X-CSRF-Token": "guess"}).status_code == 403
+    ours = cookies | {"X-CSRF-Token": agents.csrf_token(token)}
+    assert server.http.post(take, headers=ours).status_code == 404

@@ -12,6 +12,7 @@ from bot.channels.web import Shared
 from bot.desk import agents, conversations
 from bot.domain.errors import NotAllowed, NotLoggedIn
 from bot.domain.words import State
+from bot.services import Services
 from bot.store.tables import Agent
 
 COOKIE = "reply_twice_desk"
@@ -55,6 +56,11 @@ def caller_of(
     token = bearer.strip() if scheme.lower() == "bearer" else cookie
     if token == cookie and scheme.lower() != "bearer" and request.method not in ("GET", "HEAD"):
         check_csrf(token, x_csrf_token)
+    return caller_with(services, token)
+
+
+def caller_with(services: Services, token: str) -> Caller:
+    """Whose session a token opens. Raises NotLoggedIn."""
     with services.store.read() as session:
         return Caller(agents.agent_of(session, token, services.clock()), token)
 

@@ -17,12 +17,13 @@ from bot.domain.errors import BadInput, NotFound
 from bot.domain.words import Author, Reason, State, Status
 from bot.orders import orders_of
 from bot.store import queries
-from bot.store.tables import Agent, Conversation, HandOff, Message, Order, new_public_id
+from bot.store.tables import Agent, Conversation, HandOff, Identity, Message, Order, new_public_id
 from bot.turns import first_status
 
 TEXT_LIMIT = 8_000  # characters of an agent's message or note
 LIST_LIMIT = 200  # conversations on one page
 HISTORY = 500  # messages of one conversation
+PEOPLE = (Author.CUSTOMER, Author.AGENT)  # whose last words a list shows; the bot's tell nobody anything
 
 
 def take(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
@@ -139,7 +140,7 @@ def listed(
     )
     newest = (
         sa.select(sa.func.max(Message.id))
-        .where(Message.conversation_id == Conversation.id, Message.author != Author.NOTE)
+        .where(Message.conversation_id == Conversation.id, Message.author.in_(PEOPLE))
         .scalar_subquery()
     )
     last = sa.orm.aliased(Message)
@@ -162,10 +163,34 @@ def listed(
 
 
 @dataclass(frozen=True)
+class Counts:
+    """How many conversations each view of the desk holds."""
+
+    waiting: int
+    mine: int
+    open: int
+
+
+def counts(session: Session, agent: Agent) -> Counts:
+    """Those that wait, those that this agent holds, and all that are open."""
+    state, is_open = Conversation.state, Conversation.state.in_(set(State) - {State.CLOSED})
+    found = session.execute(
+        sa.select(
+            sa.func.count().filter(state == State.WAITING),
+            sa.func.count().filter(Conversation.agent_id == agent.id),
+            sa.func.count(),
+        ).where(is_open)
+    ).one()
+    return Counts(*found)
+
+
+@dataclass(frozen=True)
 class Detail:
     """One conversation with all that an agent needs to answer it."""
 
     row: Row
+    conversation: Conversation
+    identities: list[Identity]
     messages: list[Message]
     hand_offs: list[HandOff]
     orders: list[Order]
@@ -217,7 +242,7 @@ def detail(session: Session, conversation_id: int, agent: Agent) -> Detail:
         .limit(10)
     ).all()
     open_now = next((h for h in hand_offs if h.ended_at is None), None)
-    shown = [message for message in messages if message.author is not Author.NOTE]
+    shown = [message for message in messages if message.author in PEOPLE]
     return Detail(
         row=_row(
             conversation,
@@ -225,6 +250,8 @@ def detail(session: Session, conversation_id: int, agent: Agent) -> Detail:
             queries.replies_used(session, conversation.id),
             shown[-1] if shown else None,
         ),
+        conversation=conversation,
+        identities=list(conversation.contact.identities),
         messages=list(messages),
         hand_offs=list(hand_offs),
         orders=_orders(session, conversation),

@@ -1,0 +1,79 @@
+"""What changed at the desk, as it happens: ids only, for a page that then fetches what it shows."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from sse_starlette import EventSourceResponse
+from starlette.concurrency import run_in_threadpool
+
+from bot import live
+from bot.channels.web import PING_SECONDS, Shared
+from bot.desk import api
+from bot.domain.errors import NotLoggedIn
+from bot.services import Services
+
+RECHECK_SECONDS = 15.0  # how long a stream may outlive its session
+router = APIRouter(prefix="/desk", include_in_schema=False)
+
+
+def reader_of(request: Request, services: Shared) -> api.Caller:
+    """Whose cookie it is; enough to read. Raises NotLoggedIn."""
+    return api.caller_with(services, request.cookies.get(api.COOKIE, ""))
+
+
+Reader = Annotated[api.Caller, Depends(reader_of)]
+
+
+@router.get("/events")
+async def events(
+    reader: Reader,
+    services: Shared,
+    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    last_event_id: Annotated[str, Header()] = "",
+) -> EventSourceResponse:
+    """`changed` events (SSE), from `Last-Event-ID`, else `after`, else from now on.
+
+    A `logged-out` event ends the stream soon after the session has ended.
+    """
+    if last_event_id.isascii() and last_event_id.isdigit():
+        after = min(int(last_event_id), 2**62)
+    if after is None:
+        after = await run_in_threadpool(live.newest, services.store)
+    return EventSourceResponse(_stream(services, reader.token, after), ping=PING_SECONDS)
+
+
+async def _stream(services: Services, token: str, after: int) -> AsyncIterator[dict[str, str]]:
+    happened = services.hub.follow(after)
+    following = asyncio.ensure_future(anext(happened))
+    checked = time.monotonic()
+    try:
+        while True:
+            await asyncio.wait({following}, timeout=RECHECK_SECONDS)
+            if time.monotonic() - checked >= RECHECK_SECONDS:
+                checked = time.monotonic()
+                if not await run_in_threadpool(_is_logged_in, services, token):
+                    yield {"event": "logged-out", "data": "{}"}
+                    return
+            if following.done():
+                change = following.result()
+                following = asyncio.ensure_future(anext(happened))
+                yield {"id": str(change.id), "event": "changed", "data": json.dumps(_view(change))}
+    finally:
+        following.cancel()
+
+
+def _view(change: live.Happened) -> dict[str, int | str | None]:
+    """`author` is set when somebody wrote; what they wrote is fetched with the page."""
+    return {"conversation": change.conversation_id, "author": change.payload.get("author")}
+
+
+def _is_logged_in(services: Services, token: str) -> bool:
+    try:
+        api.caller_with(services, token)
+    except NotLoggedIn:
+        return False
+    return True

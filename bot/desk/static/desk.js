@@ -115,12 +115,12 @@ async function send(form, submitter) {
   if (form.dataset.busy) return false;
   form.dataset.busy = "yes";
   const mine = (latest = new AbortController());
+  const body = new URLSearchParams(new FormData(form, submitter));
+  const key = draftKey();
   try {
-    const body = new URLSearchParams(new FormData(form, submitter));
-    const page = await load(form.action, { method: "POST", body, headers: { "X-CSRF-Token": body.get("csrf") } });
-    delete form.dataset.busy;
-    if (page.ok && form.id === "composer") sent(form, body.get("text"));
-    if (mine === latest && !show(page.html)) say(words.notDone);
+    const page = await load(form.action, { method: "POST", body });
+    if (page.ok && form.id === "composer") sent(form, body.get("text"), key);
+    if (mine === latest ? !show(page.html) : !page.ok) say(words.notDone);
     return page.ok;
   } catch {
     say(form.id === "composer" ? words.notSent : words.away);
@@ -144,7 +144,6 @@ function saveDraft() {
   const text = $("text");
   if (!text?.dataset.ready) return;
   if (text.value) localStorage.setItem(draftKey(), JSON.stringify({ kind: kind(), text: text.value }));
-  else if (text.dataset.touched) localStorage.removeItem(draftKey());
 }
 
 /** Fills the box with what was being written here. An answer is never offered as a note, nor a note
@@ -163,12 +162,13 @@ function loadDraft() {
   grow();
 }
 
-/** After a message has gone: an emptied box and a fresh id, unless more was typed meanwhile. */
-function sent(form, text) {
+/** After a message has gone: a fresh id, and of the text only what was typed since. */
+function sent(form, text, key) {
+  const box = form.elements.text;
   form.elements.client_id.value = newId();
-  if (form.elements.text.value.trim() === text.trim()) form.elements.text.value = "";
-  form.elements.text.dataset.touched = "yes";
-  saveDraft();
+  if (box.value.startsWith(text)) box.value = box.value.slice(text.length).trimStart();
+  localStorage.removeItem(key);
+  if (form.isConnected) saveDraft();
   grow();
   toBottom();
 }
@@ -187,7 +187,7 @@ document.addEventListener("input", ({ target }) => {
     form.elements.client_id.value = newId();
     delete form.dataset.tried;
   }
-  $("text").dataset.touched = "yes";
+  if (!$("text").value) localStorage.removeItem(draftKey());
   saveDraft();
   grow();
 });
@@ -232,6 +232,7 @@ function write(as) {
   $("text").focus();
 }
 
+const touch = matchMedia("(pointer: coarse)"); // no Shift there: Enter starts a new line
 const keys = {
   j: () => step(1),
   k: () => step(-1),
@@ -245,7 +246,8 @@ const keys = {
 document.addEventListener("keydown", (event) => {
   if (event.isComposing || event.keyCode === 229) return; // an input method is choosing characters
   const { key, target } = event;
-  if (target.id === "text" && key === "Enter" && !event.shiftKey && !event.altKey) {
+  const sends = key === "Enter" && !event.shiftKey && !event.altKey && (event.ctrlKey || event.metaKey || !touch.matches);
+  if (target.id === "text" && sends) {
     event.preventDefault();
     if ($("text").value.trim() && !event.repeat) target.form.requestSubmit($("send"));
   } else if (target.id === "text" && key === "Escape") {
@@ -261,34 +263,37 @@ document.addEventListener("keydown", (event) => {
 // --- Live ---
 
 const changes = new Map(); // conversation → who wrote last, until the page has caught up
-let due = null;
+let due = null; // the timer of the next refresh: a burst of events makes one
+let stale = false; // whether the open conversation may have missed something
+let busy = false;
 let lost = null;
 
-/** Fetches the queue, and the open conversation if it changed (or all: `everything`). */
-async function refresh(everything = false) {
-  const news = new Map(changes);
-  changes.clear();
-  const [id, shown, asked] = [current(), view(), latest];
-  const urls = [`/desk/queue?view=${shown}${id ? `&open=${id}` : ""}`];
-  if (id && (everything || news.has(id))) urls.push(`/desk/conversations/${id}/thread?view=${shown}`);
-  try {
-    const pages = await Promise.all(urls.map((url) => load(url)));
-    if (latest !== asked || current() !== id || view() !== shown) return later(everything, 50); // moved on meanwhile
-    for (const page of pages) if (page.ok) show(page.html);
-    announce(news);
-    connected(true);
-  } catch {
-    connected(false);
-    for (const [conversation, author] of news) changes.set(conversation, author);
-    later(true, 2000);
-  }
+function later(ms = 80) {
+  if (!busy) due ??= setTimeout(refresh, ms);
 }
 
-/** A burst of events makes one refresh. */
-function later(everything, ms = 80) {
-  clearTimeout(due?.timer);
-  everything ||= Boolean(due?.everything);
-  due = { everything, timer: setTimeout(() => ((due = null), refresh(everything)), ms) };
+/** Fetches the queue, and the open conversation if it changed. One at a time, so that an older answer
+ *  never replaces a newer one. */
+async function refresh() {
+  const [id, shown, asked, news] = [current(), view(), latest, new Map(changes)];
+  const urls = [`/desk/queue?view=${shown}${id ? `&open=${id}` : ""}`];
+  if (id && (stale || news.has(id))) urls.push(`/desk/conversations/${id}/thread?view=${shown}`);
+  changes.clear();
+  [due, busy, stale] = [null, true, false];
+  let pause = 250;
+  try {
+    const pages = await Promise.all(urls.map((url) => load(url)));
+    connected(true);
+    if (latest !== asked) stale = true; // the reader has moved on meanwhile
+    else for (const page of pages) if (page.ok) show(page.html);
+    announce(news);
+  } catch {
+    connected(false);
+    for (const change of news) if (!changes.has(change[0])) changes.set(...change);
+    [stale, pause] = [true, 2000];
+  }
+  busy = false;
+  if (stale || changes.size) later(pause);
 }
 
 function announce(news) {
@@ -301,8 +306,12 @@ function announce(news) {
 function connected(yes) {
   clearTimeout(lost);
   lost = null;
-  if (yes) $("lost").hidden = true;
-  else $("lost").hidden = false;
+  $("lost").hidden = yes;
+}
+
+function catchUp() {
+  stale = true;
+  later();
 }
 
 function follow(cursor) {
@@ -312,20 +321,18 @@ function follow(cursor) {
     cursor = lastEventId;
     const { conversation, author } = JSON.parse(data);
     changes.set(conversation, author ?? changes.get(conversation));
-    later(false);
+    later();
   });
   stream.addEventListener("logged-out", () => location.reload());
   stream.addEventListener("open", () => {
-    if (opened || lost || !$("lost").hidden) later(true); // again: whatever was missed is fetched
+    if (opened || lost || !$("lost").hidden) catchUp();
     opened = true;
-    clearTimeout(lost);
-    lost = null;
   });
   stream.addEventListener("error", () => {
     lost ??= setTimeout(() => connected(false), 1500); // a blink isn't worth a strip
     if (stream.readyState !== EventSource.CLOSED) return;
     setTimeout(() => follow(cursor), 3000); // refused: the server restarts, or the session has ended
-    later(true);
+    catchUp();
   });
 }
 

@@ -21,6 +21,7 @@ from sanic.response import HTTPResponse, json
 
 from bot.components.plan import AUTOMATED, READS_ON
 from bot.components.policy import DECISION
+from bot.components.times import spoken
 from bot.components.turns import CONTEXT
 from bot.domain.rule import Context
 from bot.domain.words import Button
@@ -53,10 +54,7 @@ class Incoming:
             raise ValueError("`text` must be a string.")
         if not isinstance(context, dict):
             raise ValueError("`metadata` must be an object.")
-        try:
-            Context.from_json(context)
-        except ValueError as error:
-            raise ValueError(f"`metadata`: {error}.") from None
+        _check(context)
         return cls(turn, plain(text), context)
 
     def message(self, output: CollectingOutputChannel) -> UserMessage:
@@ -69,6 +67,18 @@ class Incoming:
             input_channel=TurnInput.name(),
             metadata={CONTEXT: self.context},
         )
+
+
+def _check(context: dict[str, Any]) -> None:
+    """What the rule counts and the times it tells must be what they say they are."""
+    try:
+        read = Context.from_json(context)
+        spoken(read.opens_at, "en")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`metadata`: {error}.") from None
+    for name in ("replies_used", "misses"):
+        if type(getattr(read, name)) is not int:
+            raise ValueError(f"`metadata`: `{name}` must be a whole number.")
 
 
 def plain(text: str) -> str:

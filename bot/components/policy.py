@@ -7,7 +7,12 @@ from typing import Any
 from rasa.core.policies.policy import Policy, PolicyPrediction, SupportedData
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
-from rasa.shared.core.constants import ACTION_LISTEN_NAME, DEFAULT_INTENTS
+from rasa.shared.core.constants import (
+    ACTION_LISTEN_NAME,
+    USER_INTENT_BACK,
+    USER_INTENT_RESTART,
+    USER_INTENT_SESSION_START,
+)
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import Event, SlotSet
 from rasa.shared.core.generator import TrackerWithCachedStates
@@ -20,6 +25,8 @@ from bot.domain.rule import Context, Decision
 from bot.domain.words import Button, Remark
 
 DECISION = "decision"  # the slot that the channel reads
+# Typed as "/restart" in the shell and carried out by RulePolicy. The channel strips the slash.
+RASAS_OWN = (USER_INTENT_RESTART, USER_INTENT_BACK, USER_INTENT_SESSION_START)
 
 
 class BrokenPromise(RasaException):
@@ -61,7 +68,7 @@ class TwoRepliesPolicy(Policy):
         if not turns:
             return self._certain(ACTION_LISTEN_NAME, domain, [])
         turn, context = turns[-1], context_of(turns)
-        if turn.message.intent_name in DEFAULT_INTENTS:  # "/restart" in the shell is Rasa's own
+        if turn.message.intent_name in RASAS_OWN:
             return self._prediction(self._default_predictions(domain))
         decision, actions = script(turn, context)
         rest = actions[len(turn.done) :]

@@ -15,6 +15,7 @@ from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from bot.components.details import only_details
+from bot.components.examples import Examples
 from bot.components.heads import Head
 from bot.domain.words import Remark
 
@@ -23,13 +24,22 @@ RANKING_LENGTH = 10
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
 class TopicClassifier(GraphComponent, IntentClassifier):
-    """Logistic regression over meaning and spelling; a bare order number or e-mail needs neither."""
+    """Logistic regression over meaning and spelling; a bare order number or e-mail needs neither.
+
+    The confidence is half how much likelier an intent is than the others, half how close the message
+    is to an example of it.
+    """
 
     def __init__(
-        self, config: dict[str, Any], storage: ModelStorage, resource: Resource, head: Head | None = None
+        self,
+        config: dict[str, Any],
+        storage: ModelStorage,
+        resource: Resource,
+        head: Head | None = None,
+        examples: Examples | None = None,
     ) -> None:
         self._config, self._storage, self._resource = config, storage, resource
-        self._head = head
+        self._head, self._examples = head, examples
 
     @staticmethod
     def get_default_config() -> dict[str, Any]:
@@ -58,26 +68,32 @@ class TopicClassifier(GraphComponent, IntentClassifier):
     ) -> TopicClassifier:
         """Called by Rasa with a trained model."""
         with model_storage.read_from(resource) as folder:
-            return cls(config, model_storage, resource, Head.load(folder))
+            return cls(config, model_storage, resource, Head.load(folder), Examples.load(folder))
 
     def train(self, training_data: TrainingData) -> Resource:
         """Learns the intents of `data/nlu.yml`."""
-        examples = [e for e in training_data.intent_examples if e.get(TEXT)]
-        self._head = Head.fit(examples, [e.get(INTENT) for e in examples], self._config["strength"])
+        messages = [e for e in training_data.intent_examples if e.get(TEXT)]
+        intents = [e.get(INTENT) for e in messages]
+        self._head = Head.fit(messages, intents, self._config["strength"])
+        self._examples = Examples.of(messages, intents)
         with self._storage.write_to(self._resource) as folder:
             self._head.save(folder)
+            self._examples.save(folder)
         return self._resource
 
     def process(self, messages: list[Message]) -> list[Message]:
         """Sets `intent` and `intent_ranking`."""
-        for message, row in zip(messages, self._head.probabilities(messages), strict=True):
-            ranking = self._ranking(message, row)
+        likely, close = self._head.probabilities(messages), self._examples.closeness(messages)
+        for message, order, row in zip(
+            messages, likely.argsort()[:, ::-1], (likely + close) / 2, strict=True
+        ):
+            ranking = self._ranking(message, order, row)
             message.set(INTENT, ranking[0], add_to_output=True)
             message.set("intent_ranking", ranking, add_to_output=True)
         return messages
 
-    def _ranking(self, message: Message, row: np.ndarray) -> list[dict[str, Any]]:
+    def _ranking(self, message: Message, order: np.ndarray, confidence: np.ndarray) -> list[dict[str, Any]]:
         if only_details(message.get(TEXT), message.get(ENTITIES, [])):
             return [{"name": Remark.GIVE_DETAILS.value, "confidence": 1.0}]
-        best = np.argsort(row)[::-1][:RANKING_LENGTH]
-        return [{"name": self._head.labels[i], "confidence": float(row[i])} for i in best]
+        best = order[:RANKING_LENGTH]
+        return [{"name": self._head.labels[i], "confidence": float(confidence[i])} for i in best]

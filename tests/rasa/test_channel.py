@@ -1,0 +1,65 @@
+import unittest
+
+from bot.components.channel import MAX_CHARS, Collected, Incoming, buttons, joined, plain
+from bot.domain.rule import Context
+
+
+def response(action: str, text: str, *payloads: str) -> dict[str, object]:
+    offered = [{"title": payload.strip("/"), "payload": payload} for payload in payloads]
+    return {"utter_action": action, "text": text, "buttons": offered}
+
+
+class Requests(unittest.TestCase):
+    def test_typed_commands_are_plain_text(self) -> None:
+        assert plain("/restart") == "restart"
+        assert plain(" //greet ") == "greet"
+
+    def test_a_very_long_text_is_read_up_to_a_bound(self) -> None:
+        assert len(plain("a" * 100_000)) == MAX_CHARS
+
+    def test_a_turn_without_text_has_nothing_read(self) -> None:
+        message = Incoming.from_body({"turn": "7", "text": " / ", "metadata": {"attachment": True}}).message(
+            Collected()
+        )
+        assert message.parse_data["intent"]["name"] is None
+
+    def test_the_context_travels_as_it_was_sent(self) -> None:
+        context = Context(replies_used=1, email="mina@example.com").to_json()
+        message = Incoming.from_body({"turn": "7", "text": "hi", "metadata": context}).message(Collected())
+        assert Context.from_json(message.metadata["context"]) == Context.from_json(context)
+
+    def test_what_cannot_be_read_is_refused_with_the_reason(self) -> None:
+        for body, word in (
+            (None, "object"),
+            ([], "object"),
+            ({"text": "hi"}, "`turn`"),
+            ({"turn": ""}, "`turn`"),
+            ({"turn": 7}, "`turn`"),
+            ({"turn": "7", "text": None}, "`text`"),
+            ({"turn": "7", "metadata": []}, "`metadata`"),
+            ({"turn": "7", "metadata": {"state": "asleep"}}, "asleep"),
+            ({"turn": "7", "metadata": {"replies_used": "two"}}, "replies_used"),
+            ({"turn": "7", "metadata": {"opens_at": "soon"}}, "soon"),
+        ):
+            with self.subTest(body), self.assertRaisesRegex(ValueError, word):
+                Incoming.from_body(body)
+
+
+class Replies(unittest.TestCase):
+    def test_the_sentences_of_a_turn_are_one_message(self) -> None:
+        said = [
+            response("utter_automated", "I am a bot."),
+            response("utter_order_shipped", "It is on its way."),
+            response("utter_order_eta", "It comes on Monday."),
+            response("utter_colleague_reads_on", "Anna reads on."),
+        ]
+        assert joined(said) == "I am a bot.\n\nIt is on its way. It comes on Monday.\n\nAnna reads on."
+        assert joined([]) == ""
+
+    def test_each_button_is_offered_once(self) -> None:
+        said = [response("utter_a", "A", "/settled", "/ask_person"), response("utter_b", "B", "/ask_person")]
+        assert [b["button"] for b in buttons(said)] == ["settled", "person"]
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -48,11 +48,11 @@ $(UV):
 .venv/ready: requirements/bot.txt | $(UV)
 	@echo "set-up: environment of bot and actions (.venv)"
 	@$(UV) venv -q --clear --python 3.12 .venv
-	@$(UV) pip sync -q --python .venv/bin/python --require-hashes $<
+	@$(UV) pip sync -q --compile-bytecode --python .venv/bin/python --require-hashes $<
 	@touch $@
 
 .venv-rasa/ready: requirements/rasa.txt | $(UV)
 	@echo "set-up: environment of Rasa (.venv-rasa), about 2.5 GB"
 	@$(UV) venv -q --clear --python 3.10 .venv-rasa
-	@$(UV) pip sync -q --python .venv-rasa/bin/python --require-hashes $<
+	@$(UV) pip sync -q --compile-bytecode --python .venv-rasa/bin/python --require-hashes $<
 	@touch $@

@@ -6,13 +6,14 @@ import getpass
 import sys
 from datetime import timedelta
 from pathlib import Path
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from bot import settings as settings_module
 from bot.domain.errors import ReplyTwiceError, SettingError
 from bot.settings import ROOT, Settings
-from bot.store.engine import Store
+
+if TYPE_CHECKING:
+    from bot.store.engine import Store
 
 WRONG_SETTING = 2  # exit codes: a wrong setting or call
 FAILED = 1  # what was asked for can't be done
@@ -25,13 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.command(settings_module.load(), options)
     except SettingError as error:
-        print(error, file=sys.stderr)
+        if str(error):
+            print(error, file=sys.stderr)
         return WRONG_SETTING
     except ReplyTwiceError as error:
         print(error, file=sys.stderr)
-        return FAILED
-    except sa.exc.OperationalError as error:
-        print(f"The database can't be used ({error.orig}).", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return 130
@@ -137,7 +136,9 @@ def add_agent(settings: Settings, options: argparse.Namespace) -> None:
     print(f"{agent.email} can log in at the desk.")
 
 
-def _store(settings: Settings) -> Store:
+def _store(settings: Settings) -> "Store":
+    from bot.store.engine import Store  # noqa: PLC0415
+
     store = Store(settings.database_url)
     store.migrate()
     return store

@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import sqlalchemy as sa
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -27,6 +26,7 @@ from bot.domain.errors import (
     NotFound,
     NotLoggedIn,
     ReplyTwiceError,
+    StoreDown,
 )
 from bot.live import Hub
 from bot.middleware import Guard
@@ -47,6 +47,7 @@ STATUS: dict[type, int] = {
     agents.TooManyLogins: 429,
     NotFound: 404,
     Conflict: 409,
+    StoreDown: 503,  # nothing was stored, so nothing is acknowledged: the caller tries again
     ReplyTwiceError: 500,
 }
 log = structlog.get_logger()
@@ -84,6 +85,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         allow_origins=list(settings.chat_origins) or ["*"],
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+        expose_headers=["Retry-After"],
         max_age=600,
     )
     app.mount("/desk/static", static)
@@ -93,7 +95,6 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     app.add_api_route("/readyz", _readyz, tags=["operations"])
     app.add_exception_handler(ReplyTwiceError, _our_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
-    app.add_exception_handler(sa.exc.OperationalError, _database_away)
     return app
 
 
@@ -183,6 +184,13 @@ async def _readyz(request: Request) -> Response:
 
 async def _our_error(_request: Request, error: Exception) -> Response:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    if status >= 500:
+        log.error("request.failed", error=str(error))
+        return JSONResponse(
+            {"detail": "Something is wrong on our side; try again."},
+            status_code=status,
+            headers={"Retry-After": "1"},
+        )
     return JSONResponse({"detail": str(error)}, status_code=status)
 
 
@@ -193,14 +201,6 @@ async def _bad_request(_request: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems
     )
     return JSONResponse({"detail": detail}, status_code=422)
-
-
-async def _database_away(_request: Request, error: Exception) -> Response:
-    """Nothing was stored, so nothing is acknowledged: the caller tries again."""
-    log.error("database.away", error=type(getattr(error, "orig", error)).__name__)
-    return JSONResponse(
-        {"detail": "The database is busy; try again."}, status_code=503, headers={"Retry-After": "1"}
-    )
 
 
 def set_up_logging(level: str) -> None:

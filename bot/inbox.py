@@ -60,9 +60,8 @@ class Incoming:
 def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
     """Stores events that aren't stored yet; returns the public ids of the new ones.
 
-    On return they are on the disk. Raises BadInput if an id is too long, and SQLAlchemy's
-    OperationalError if the database can't store them: then nothing was stored, and nothing may be
-    acknowledged.
+    On return they are on the disk. Raises BadInput if an id is too long, and StoreDown if the database
+    can't store them: then nothing was stored, and nothing may be acknowledged.
     """
     for event in events:
         if not 0 < len(event.external_id) <= ID_LENGTH or len(event.thread) > 120:

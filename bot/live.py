@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from bot.bell import Bell
+from bot.domain.errors import StoreDown
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author
 from bot.store.engine import Store, mark_changed
@@ -144,7 +145,7 @@ class Hub:
                 await self._news.wait(POLL_SECONDS)
             try:
                 fresh = await run_in_threadpool(since, self._store, last)
-            except sa.exc.OperationalError:
+            except StoreDown:
                 continue  # the database is away for a moment: the next look gets them
             for happened in fresh:
                 last = happened.id

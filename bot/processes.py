@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,14 +16,15 @@ from typing import NoReturn
 import httpx
 import yaml
 
-from bot import demo, training
+from bot import training
 from bot.domain.errors import SettingError
 from bot.settings import ROOT, Settings
-from bot.store.engine import Store
 
 RASA_BIN = ROOT / ".venv-rasa" / "bin" / "python"
 END_SECONDS = 8  # to end by themselves before they are killed
 RESTART_FIRST, RESTART_MOST = 1.0, 30.0  # seconds before a process that died is started again
+LONGEST_LINE = 1 << 20  # bytes of a log
+WARNING = re.compile(r"\S+\.py:\d+: \w*Warning: ")
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -42,16 +44,10 @@ async def run(settings: Settings) -> None:
         ("ACTIONS_PORT", settings.actions_port),
     ):
         check_port(name, settings.host if name == "PORT" else "127.0.0.1", port)
-    store = Store(settings.database_url)
-    store.migrate()
-    if settings.demo:
-        with store.unit_of_work() as session:
-            login = demo.seed(session)
-    store.close()
     async with ended_by_signal(), asyncio.TaskGroup() as group:
         group.create_task(keep("bot", [sys.executable, "-m", "bot", "serve"]))
         await _until(f"http://127.0.0.1:{settings.port}/healthz")
-        _greet(settings, login if settings.demo else None)
+        _greet(settings, await asyncio.to_thread(_seed, settings))
         group.create_task(keep("actions", actions_command(settings)))
         if not training.model_path().exists():
             say("Training the model (only when its inputs changed; about a minute) …")
@@ -60,6 +56,16 @@ async def run(settings: Settings) -> None:
         group.create_task(keep("rasa", rasa_command(settings, model)))
         await _until(f"http://127.0.0.1:{settings.port}/readyz")
         say("Ready. Ctrl-C ends everything.")
+
+
+def _seed(settings: Settings) -> tuple[str, str] | None:
+    from bot import demo  # noqa: PLC0415 (the bot shall serve before this process loads the database's code)
+    from bot.store.engine import Store  # noqa: PLC0415
+
+    if not settings.demo:
+        return None
+    with Store(settings.database_url).unit_of_work() as session:
+        return demo.seed(session)
 
 
 def _greet(settings: Settings, login: tuple[str, str] | None) -> None:
@@ -110,26 +116,44 @@ async def private_rasa(settings: Settings) -> AsyncIterator[str]:
 async def keep(name: str, command: Sequence[str]) -> NoReturn:
     """Runs a process and starts it again when it dies, until cancelled; then ends it.
 
-    Raises SettingError when it ends with 2, the code for a wrong setting.
+    Raises SettingError, without a word, when it ends with 2: it has said what setting is wrong.
     """
     pause = RESTART_FIRST
     while True:
         started = asyncio.get_running_loop().time()
         process = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=os.environ | (training.QUIET if name != "bot" else {}),
-            stdin=asyncio.subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent(),
+            stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+            limit=LONGEST_LINE, preexec_fn=_die_with_parent(),
         )  # fmt: skip
         try:
+            await _pass_on(process)
             code = await process.wait()
         finally:
             if process.returncode is None:
                 await _end(process)
         if code == 2:
-            raise SettingError(f"{name} can't start with these settings.")
+            raise SettingError
         lived = asyncio.get_running_loop().time() - started
         pause = RESTART_FIRST if lived > RESTART_MOST else min(pause * 2, RESTART_MOST)
         say(f"{name} ended with {code}; starting it again in {pause:g} s")
         await asyncio.sleep(pause)
+
+
+async def _pass_on(process: asyncio.subprocess.Process) -> None:
+    """A process's log, less the warnings by which libraries talk to their developers.
+
+    Sanic switches them on as Rasa loads, whatever PYTHONWARNINGS says.
+    """
+    within_warning = False
+    assert process.stderr  # noqa: S101 (it was started with a pipe)
+    async for raw in process.stderr:
+        line = raw.decode(errors="replace")
+        is_warning = WARNING.match(line) is not None
+        within_warning = is_warning or (within_warning and line.startswith("  "))
+        if not within_warning:
+            sys.stderr.write(line)
+            sys.stderr.flush()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

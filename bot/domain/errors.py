@@ -8,6 +8,7 @@
     ├── NotFound            there is no such thing, or not for this caller
     ├── Conflict            somebody else was first
     │   └── Held            a colleague holds the conversation
+    ├── StoreDown           the database can't be used now; nothing was stored
     ├── LeaseLost           another worker took this conversation over; drop what you have
     └── BrainDown           Rasa didn't answer in time, or answered nonsense
 
@@ -45,6 +46,10 @@ class Conflict(ReplyTwiceError):
 
 class Held(Conflict):
     """A colleague holds the conversation."""
+
+
+class StoreDown(ReplyTwiceError):
+    """The database can't be used now; nothing was stored."""
 
 
 class LeaseLost(ReplyTwiceError):

@@ -11,7 +11,7 @@ from alembic.config import Config
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from bot.domain.errors import SettingError
+from bot.domain.errors import SettingError, StoreDown
 
 HERE = Path(__file__).resolve().parent
 BUSY_MS = 10_000  # how long SQLite waits for another process's transaction
@@ -34,8 +34,11 @@ class Store:
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:
-        """One transaction: committed at the end, rolled back by any exception."""
-        with Session(self._engine, expire_on_commit=False) as session:
+        """One transaction: committed at the end, rolled back by any exception.
+
+        Raises StoreDown if the database is locked, full or away: then nothing was stored.
+        """
+        with _down(), Session(self._engine, expire_on_commit=False) as session:
             with session.begin():
                 yield session
             if session.info.get(_CHANGED):
@@ -44,8 +47,8 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A consistent view that writes nothing."""
-        with Session(self._reader, expire_on_commit=False, autoflush=False) as session:
+        """A consistent view that writes nothing. Raises StoreDown."""
+        with _down(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     def on_events(self, listener: Callable[[], None]) -> None:
@@ -62,13 +65,24 @@ class Store:
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(7201)"))
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-        except (sa.exc.OperationalError, sa.exc.DatabaseError) as error:
-            reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-            raise SettingError(f"DATABASE_URL: can't open the database ({reason}).") from None
+        except sa.exc.DatabaseError as error:
+            raise SettingError(f"DATABASE_URL: can't open the database ({_first_line(error)}).") from None
 
     def close(self) -> None:
         """Closes every pooled connection."""
         self._engine.dispose()
+
+
+@contextmanager
+def _down() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        raise StoreDown(f"The database can't be used ({_first_line(error)}).") from error
+
+
+def _first_line(error: sa.exc.DBAPIError) -> str:
+    return next(iter(str(error.orig).strip().splitlines()), type(error).__name__)
 
 
 def mark_changed(session: Session) -> None:

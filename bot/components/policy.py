@@ -8,7 +8,10 @@ from rasa.core.policies.policy import Policy, PolicyPrediction, SupportedData
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.shared.core.constants import (
+    ACTION_BACK_NAME,
     ACTION_LISTEN_NAME,
+    ACTION_RESTART_NAME,
+    ACTION_SESSION_START_NAME,
     USER_INTENT_BACK,
     USER_INTENT_RESTART,
     USER_INTENT_SESSION_START,
@@ -25,8 +28,12 @@ from bot.domain.rule import Context, Decision
 from bot.domain.words import Button, Remark
 
 DECISION = "decision"  # the slot that the channel reads
-# Typed as "/restart" in the shell and carried out by RulePolicy. The channel strips the slash.
-RASAS_OWN = (USER_INTENT_RESTART, USER_INTENT_BACK, USER_INTENT_SESSION_START)
+# Rasa's own, typed as "/restart" in the shell. No customer gets there: the channel strips the slash.
+COMMANDS = {
+    USER_INTENT_RESTART: ACTION_RESTART_NAME,
+    USER_INTENT_BACK: ACTION_BACK_NAME,
+    USER_INTENT_SESSION_START: ACTION_SESSION_START_NAME,
+}
 
 
 class BrokenPromise(RasaException):
@@ -44,7 +51,7 @@ class TwoRepliesPolicy(Policy):
 
     @staticmethod
     def get_default_config() -> dict[str, Any]:
-        """`priority` above Rasa's own policies: this one decides."""
+        """`priority` above Rasa's own policies, should a shop add one: this one decides."""
         return {"priority": 10}
 
     def train(
@@ -68,8 +75,9 @@ class TwoRepliesPolicy(Policy):
         if not turns:
             return self._certain(ACTION_LISTEN_NAME, domain, [])
         turn, context = turns[-1], context_of(turns)
-        if turn.message.intent_name in RASAS_OWN:
-            return self._prediction(self._default_predictions(domain))
+        command = COMMANDS.get(turn.message.intent_name)
+        if command and command not in turn.done:
+            return self._certain(command, domain, [])
         decision, actions = script(turn, context)
         rest = actions[len(turn.done) :]
         events = _changes(tracker, _noted(turn, context, decision))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from rasa.shared.core.constants import ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME
@@ -34,7 +35,7 @@ class Turn:
     done: list[str] = field(default_factory=list)
     slots: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def language(self) -> str:
         """The language of the customer's words."""
         return language_of(self.message.text or "")

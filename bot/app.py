@@ -206,7 +206,8 @@ async def _bad_request(_request: Request, error: Exception) -> Response:
 def set_up_logging(level: str) -> None:
     """One line of key=value per event, to standard error. No customer's text is ever logged."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel("WARNING")
+    for chatty in ("alembic", "httpx", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel("DEBUG" if level == "DEBUG" else "WARNING")
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -271,7 +271,7 @@ def close_if_idle(session: Session, conversation: Conversation, now: datetime, i
 def close_idle(store: Store, now: datetime, idle: timedelta) -> int:
     """Closes every conversation that has ended by silence; returns how many of them."""
     with store.unit_of_work() as session:
-        silent = session.scalars(
+        silent = (
             sa.select(Conversation)
             .where(
                 Conversation.state.in_((State.BOT, State.AGENT)),
@@ -279,6 +279,6 @@ def close_idle(store: Store, now: datetime, idle: timedelta) -> int:
                 Conversation.due_at.is_(None),
             )
             .limit(BATCH)
-            .with_for_update(of=Conversation, skip_locked=True)
-        ).all()
-        return sum(close_if_idle(session, conversation, now, idle) for conversation in silent)
+        )
+        found = session.scalars(queries.for_update(silent, skip_locked=True)).all()
+        return sum(close_if_idle(session, conversation, now, idle) for conversation in found)

@@ -1,13 +1,11 @@
 """The product's three processes: started, watched, and ended together."""
 
 import asyncio
-import ctypes
-import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +14,14 @@ from typing import NoReturn
 import httpx
 import yaml
 
-from bot import training
+from bot import children, training
 from bot.domain.errors import SettingError
 from bot.settings import ROOT, Settings
 
 RASA_BIN = ROOT / ".venv-rasa" / "bin" / "python"
-END_SECONDS = 8  # to end by themselves before they are killed
 RESTART_FIRST, RESTART_MOST = 1.0, 30.0  # seconds before a process that died is started again
 LONGEST_LINE = 1 << 20  # bytes of a log
 WARNING = re.compile(r"\S+\.py:\d+: \w*Warning: ")
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def say(line: str) -> None:
@@ -121,17 +117,13 @@ async def keep(name: str, command: Sequence[str]) -> NoReturn:
     pause = RESTART_FIRST
     while True:
         started = asyncio.get_running_loop().time()
-        process = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, env=os.environ | (training.QUIET if name != "bot" else {}),
-            stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, start_new_session=True,
-            limit=LONGEST_LINE, preexec_fn=_die_with_parent(),
-        )  # fmt: skip
+        quiet = {} if name == "bot" else training.QUIET
+        process = await children.start(command, quiet, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE)
         try:
             await _pass_on(process)
             code = await process.wait()
         finally:
-            if process.returncode is None:
-                await _end(process)
+            await children.end(process)
         if code == 2:
             raise SettingError
         lived = asyncio.get_running_loop().time() - started
@@ -154,32 +146,6 @@ async def _pass_on(process: asyncio.subprocess.Process) -> None:
         if not within_warning:
             sys.stderr.write(line)
             sys.stderr.flush()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Asks a process and its children to end, and kills what is left."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-            await asyncio.wait_for(process.wait(), END_SECONDS)
-        except ProcessLookupError:
-            return
-        except TimeoutError:
-            continue
-        else:
-            return
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Linux ends our children even when we are killed; elsewhere they outlive a `kill -9`."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None)
-
-    def ask() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-    return ask
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from bot import children
 from bot.domain.errors import SettingError
 from bot.settings import ROOT
 
@@ -55,16 +56,13 @@ async def train() -> Path:
         return path
     scratch = MODELS / f".new-{os.getpid()}"
     try:
-        process = await asyncio.create_subprocess_exec(
-            RASA, "train", "--out", scratch, "--fixed-model-name", "model",
-            cwd=ROOT, env=os.environ | QUIET, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+        command = [str(RASA), "train", "--out", str(scratch), "--fixed-model-name", "model"]
+        pipe, same = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+        process = await children.start(command, QUIET, stdout=pipe, stderr=same)
         try:
             output, _ = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            raise
+        finally:
+            await children.end(process)
         trained = scratch / "model.tar.gz"
         if process.returncode or not trained.exists():
             last = "\n".join(output.decode(errors="replace").strip().splitlines()[-15:])

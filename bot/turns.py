@@ -83,13 +83,8 @@ def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
         if session.scalar(sa.select(Conversation.id).where(due).limit(1)) is None:
             return None
     with store.unit_of_work() as session:
-        conversation = session.scalar(
-            sa.select(Conversation)
-            .where(due)
-            .order_by(Conversation.due_at)
-            .limit(1)
-            .with_for_update(of=Conversation, skip_locked=True)
-        )
+        longest = sa.select(Conversation).where(due).order_by(Conversation.due_at).limit(1)
+        conversation = session.scalar(queries.for_update(longest, skip_locked=True))
         if conversation is None:
             return None
         messages = _open_messages(session, conversation.id)

@@ -60,7 +60,7 @@ class TwoRepliesPolicy(Policy):
         """Raises BrokenPromise with the story's name and both courses of action."""
         for tracker in training_trackers:
             if not tracker.is_augmented:  # joined from pieces: no conversation that anybody wrote
-                _check(tracker)
+                check(tracker)
         return self._resource
 
     def predict_action_probabilities(
@@ -89,7 +89,8 @@ class TwoRepliesPolicy(Policy):
         return self._prediction(probabilities, events=events)
 
 
-def _check(tracker: DialogueStateTracker) -> None:
+def check(tracker: DialogueStateTracker) -> None:
+    """Raises BrokenPromise when the rule would do anything else than the conversation says."""
     turns = turns_of(tracker.applied_events())
     for number, turn in enumerate(turns, start=1):
         _, actions = script(turn, context_of(turns[:number]))

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
-import sqlalchemy as sa
 import structlog
 from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,7 +20,7 @@ from bot.channels.web import Shared
 from bot.desk import agents, api, conversations
 from bot.desk.events import Reader
 from bot.desk.render import Times, page
-from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn
+from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
 from bot.domain.words import Author, State
 from bot.services import Services
 from bot.store.tables import Agent, HandOff, Message
@@ -57,8 +56,8 @@ class Page(APIRoute):
                 return _error(request, 404 if request.method == "GET" else 422)
             except NotAllowed:
                 return _error(request, 403)
-            except sa.exc.OperationalError as error:
-                log.error("database.away", error=type(error.orig).__name__)
+            except StoreDown as error:
+                log.error("request.failed", error=str(error))
                 return _error(request, 503)
             return response
 

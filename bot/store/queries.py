@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
 from bot.domain.words import Author, State, Status
 from bot.store.tables import Conversation, HandOff, Identity, Message
@@ -21,14 +21,24 @@ def replies_used(session: Session, conversation_id: int) -> int:
     )
 
 
-def locked(session: Session, conversation_id: int) -> Conversation | None:
-    """A conversation that nobody else changes until the commit (SQLite locks as a whole anyway)."""
-    return session.scalar(
-        sa.select(Conversation)
-        .where(Conversation.id == conversation_id)
-        .with_for_update(of=Conversation)
+def for_update(
+    query: sa.Select[tuple[Conversation]], skip_locked: bool = False
+) -> sa.Select[tuple[Conversation]]:
+    """Locks the conversations it finds until the commit (SQLite locks as a whole anyway).
+
+    Nothing is joined in: whoever waits for PostgreSQL's lock is given the new row, but what was joined
+    to the old one.
+    """
+    return (
+        query.with_for_update(of=Conversation, skip_locked=skip_locked)
+        .options(lazyload("*"))
         .execution_options(populate_existing=True)
     )
+
+
+def locked(session: Session, conversation_id: int) -> Conversation | None:
+    """A conversation that nobody else changes until the commit."""
+    return session.scalar(for_update(sa.select(Conversation).where(Conversation.id == conversation_id)))
 
 
 def find_identity(session: Session, account: str, thread: str) -> Identity | None:
@@ -39,13 +49,13 @@ def find_identity(session: Session, account: str, thread: str) -> Identity | Non
 def open_conversation(session: Session, identity: Identity) -> Conversation | None:
     """The one open conversation of a contact on a channel."""
     return session.scalar(
-        sa.select(Conversation)
-        .where(
-            Conversation.contact_id == identity.contact_id,
-            Conversation.channel == identity.channel,
-            Conversation.state != State.CLOSED,
+        for_update(
+            sa.select(Conversation).where(
+                Conversation.contact_id == identity.contact_id,
+                Conversation.channel == identity.channel,
+                Conversation.state != State.CLOSED,
+            )
         )
-        .with_for_update(of=Conversation)
     )
 
 

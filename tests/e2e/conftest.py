@@ -64,6 +64,17 @@ class Product:
         found = wait_for(lambda: re.search(r"Log in as +(\S+)\n +Password +(\S+)", self.log.read_text()))
         return found[1], found[2]
 
+    def add_agent(self, email: str, name: str, password: str) -> None:
+        arguments = ["add-agent", "--email", email, "--name", name, "--role", "agent"]
+        subprocess.run(
+            [sys.executable, "-m", "bot", *arguments],
+            cwd=ROOT,
+            env=self._env,
+            input=password,
+            text=True,
+            check=True,
+        )
+
     def children(self) -> list[int]:
         """Every process below ours."""
         listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True)

@@ -1,6 +1,7 @@
 """Reads, and the few writes that more than one module needs."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, lazyload
@@ -21,19 +22,14 @@ def replies_used(session: Session, conversation_id: int) -> int:
     )
 
 
-def for_update(
-    query: sa.Select[tuple[Conversation]], skip_locked: bool = False
-) -> sa.Select[tuple[Conversation]]:
+def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
     """Locks the conversations it finds until the commit (SQLite locks as a whole anyway).
 
     Nothing is joined in: whoever waits for PostgreSQL's lock is given the new row, but what was joined
     to the old one.
     """
-    return (
-        query.with_for_update(of=Conversation, skip_locked=skip_locked)
-        .options(lazyload("*"))
-        .execution_options(populate_existing=True)
-    )
+    locking = query.with_for_update(of=Conversation, skip_locked=skip_locked)
+    return locking.options(lazyload("*")).execution_options(populate_existing=True)
 
 
 def locked(session: Session, conversation_id: int) -> Conversation | None:

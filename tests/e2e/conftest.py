@@ -88,7 +88,7 @@ class Product:
         return self.process.wait(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # ends before other tests: Playwright holds the event loop
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     product = Product(tmp_path_factory.mktemp("product"))
     product.start()
@@ -99,7 +99,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         product.interrupt()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # ends before other tests: Playwright holds the event loop
 def browser() -> Iterator[Browser]:
     path = browsers.find()
     if path is None:

@@ -47,7 +47,7 @@ def serious(page: Page) -> list[str]:
     return [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def login(product: Product) -> tuple[str, str]:
     return product.supervisor()
 

@@ -11,6 +11,7 @@ from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.interfaces import Action, Tracker
 from rasa_sdk.types import DomainDict
 
+from bot.components.times import spoken_day
 from bot.domain.rule import Context
 from bot.orders import look_up
 from bot.settings import Settings, load
@@ -60,11 +61,12 @@ class LookUpOrder(Action):
                 email=_entity(tracker, "email") or context.email,
                 verified_email=context.verified_email,
             )
-        facts = facts_of(order, _today()) if order else NO_FACTS
+        language = tracker.get_slot("language") or "en"  # the policy tells before it asks
+        facts = facts_of(order, _today(), language) if order else NO_FACTS
         return [SlotSet(name, value) for name, value in {"found": found.value, **facts}.items()]
 
 
-def facts_of(order: Order, today: date) -> dict[str, str | None]:
+def facts_of(order: Order, today: date, language: str) -> dict[str, str | None]:
     """An order as the responses in `domain.yml` put it; None where nothing is known."""
     progress = PROGRESS.get(order.status, "other")
     if progress in UNDER_WAY and order.eta and order.eta < today:
@@ -72,17 +74,12 @@ def facts_of(order: Order, today: date) -> dict[str, str | None]:
     return {
         "progress": progress,
         "number": order.number,
-        "placed_at": spoken(order.placed_at),
+        "placed_at": spoken_day(order.placed_at, language),
         "items": order.items,
         "carrier": order.carrier,
         "tracking": order.tracking,
-        "eta": spoken(order.eta) if order.eta else None,
+        "eta": spoken_day(order.eta, language) if order.eta else None,
     }
-
-
-def spoken(day: date) -> str:
-    """A day as people say it: Monday 23 November."""
-    return f"{day:%A} {day.day} {day:%B}"
 
 
 def _context(tracker: Tracker) -> Context:

@@ -195,6 +195,7 @@ def _context(
         order_number=conversation.order_number,
         email=conversation.email,
         verified_email=conversation.contact.email,
+        language=conversation.language,
         disclosed=spoke is Author.BOT,
         attachment=any(message.attachments for message in messages),
         pressed=Button(pressed) if pressed in set(Button) else None,

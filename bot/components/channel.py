@@ -76,6 +76,8 @@ def _check(context: dict[str, Any]) -> None:
         spoken(read.opens_at, "en")
     except (TypeError, ValueError) as error:
         raise ValueError(f"`metadata`: {error}.") from None
+    if not isinstance(read.language, (str, type(None))):
+        raise ValueError("`metadata`: `language` must be a string.")
     for name in ("replies_used", "misses"):
         if type(getattr(read, name)) is not int:
             raise ValueError(f"`metadata`: `{name}` must be a whole number.")
@@ -103,7 +105,13 @@ def joined(messages: list[dict[str, Any]]) -> str:
             paragraphs += [[text], []]
         else:
             paragraphs[-1].append(text)
-    return "\n\n".join(" ".join(sentences) for sentences in paragraphs if sentences)
+    return "\n\n".join(_in_a_row(sentences) for sentences in paragraphs if sentences)
+
+
+def _in_a_row(sentences: list[str]) -> str:
+    """A space after each, unless it ends in a full-width stop: Japanese has none there."""
+    spaced = [sentence if sentence.endswith(("。", "！", "？")) else f"{sentence} " for sentence in sentences]
+    return "".join(spaced).strip()
 
 
 def buttons(messages: list[dict[str, Any]]) -> list[dict[str, str]]:

@@ -32,13 +32,15 @@ class Turn:
     """A customer's message and what has been done about it so far."""
 
     message: UserUttered
+    language_before: str | None = None
     done: list[str] = field(default_factory=list)
     slots: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def language(self) -> str:
-        """The language of the customer's words."""
-        return language_of(self.message.text or "")
+        """The language of the customer's words; where they tell none, of those before."""
+        sent = (self.message.metadata or {}).get(CONTEXT) or {}
+        return language_of(self.message.text or "", sent.get("language") or self.language_before)
 
     @property
     def reading(self) -> Reading:
@@ -84,7 +86,7 @@ def turns_of(events: Iterable[Event]) -> list[Turn]:
     turns: list[Turn] = []
     for event in events:
         if isinstance(event, UserUttered):
-            turns.append(Turn(event))
+            turns.append(Turn(event, turns[-1].language if turns else None))
         elif turns and isinstance(event, ActionExecuted) and event.action_name not in _NOT_SAID:
             turns[-1].done.append(event.action_name)
         elif turns and isinstance(event, SlotSet):

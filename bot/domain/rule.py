@@ -61,6 +61,7 @@ class Context:
     order_number: str | None = None  # given earlier in this conversation
     email: str | None = None
     verified_email: str | None = None  # a known customer
+    language: str | None = None  # of what the customer wrote before
     disclosed: bool = False  # has said that it is a bot, and nobody else has spoken since
     attachment: bool = False  # a picture, voice or file is part of the turn
     pressed: Button | None = None

@@ -40,12 +40,12 @@ def slots(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     with store.unit_of_work() as session:
         session.add(order())
 
-    def run(context: Context, **entities: str) -> dict[str, Any]:
+    def run(context: Context, language: str | None = None, **entities: str) -> dict[str, Any]:
         message = {
             "entities": [{"entity": name, "value": value} for name, value in entities.items()],
             "metadata": {"context": context.to_json()},
         }
-        tracker = Tracker("turn", {}, message, [], False, None, {}, "action_listen")
+        tracker = Tracker("turn", {"language": language}, message, [], False, None, {}, "action_listen")
         events = asyncio.run(order_look_up.LookUpOrder().run(CollectingDispatcher(), tracker, {}))
         return {event["name"]: event["value"] for event in events}
 
@@ -90,9 +90,11 @@ def test_a_known_customer_needs_the_number_alone(slots: Any):
     ],
 )
 def test_an_order_is_told_as_it_stands(status: str, eta: date | None, progress: str):
-    facts = order_look_up.facts_of(order(status=status, eta=eta), date(2026, 11, 22))
+    facts = order_look_up.facts_of(order(status=status, eta=eta), date(2026, 11, 22), "en")
     assert facts["progress"] == progress
 
 
-def test_days_are_told_as_people_say_them():
-    assert order_look_up.spoken(date(2026, 11, 3)) == "Tuesday 3 November"
+def test_days_are_told_in_the_customers_language(slots: Any):
+    known = Context(verified_email="mina@example.com")
+    assert slots(known)["eta"] == "Wednesday 25 November"
+    assert slots(known, language="ko")["eta"] == "11월 25일 수요일"

@@ -40,6 +40,7 @@ class Requests(unittest.TestCase):
             ({"turn": "7", "metadata": {"state": "asleep"}}, "asleep"),
             ({"turn": "7", "metadata": {"replies_used": "two"}}, "replies_used"),
             ({"turn": "7", "metadata": {"opens_at": "soon"}}, "soon"),
+            ({"turn": "7", "metadata": {"language": ["ko"]}}, "language"),
         ):
             with self.subTest(body), self.assertRaisesRegex(ValueError, word):
                 Incoming.from_body(body)
@@ -55,6 +56,10 @@ class Replies(unittest.TestCase):
         ]
         assert joined(said) == "I am a bot.\n\nIt is on its way. It comes on Monday.\n\nAnna reads on."
         assert joined([]) == ""
+
+    def test_japanese_sentences_stand_without_a_space(self) -> None:
+        said = [response("utter_order_carrier", "DHLです。"), response("utter_order_eta", "月曜日です。")]
+        assert joined(said) == "DHLです。月曜日です。"
 
     def test_each_button_is_offered_once(self) -> None:
         said = [response("utter_a", "A", "/settled", "/ask_person"), response("utter_b", "B", "/ask_person")]

@@ -1,8 +1,9 @@
 import unittest
 from dataclasses import replace
+from datetime import date
 
 from bot.components.plan import OrderFacts, plan
-from bot.components.times import spoken
+from bot.components.times import spoken, spoken_day
 from bot.domain.rule import Action, Context, Decision, Detail
 from bot.domain.words import Reason, State, Topic
 
@@ -65,8 +66,17 @@ class Plan(unittest.TestCase):
 class Times(unittest.TestCase):
     def test_opening_times_are_put_as_people_say_them(self) -> None:
         assert spoken("2026-11-23T09:00:00+01:00", "en") == "on Monday at 9:00"
-        assert spoken("2026-11-28T10:30:00", "ko") == "on Saturday at 10:30"
+        assert spoken("2026-11-28T10:30:00", "ko") == "토요일 오전 10시 30분"
+        assert spoken("2026-11-28T14:00:00", "ko") == "토요일 오후 2시"
+        assert spoken("2026-11-23T09:00:00+01:00", "ja") == "月曜日9:00"
+        assert spoken("2026-11-23T09:00:00+01:00", "other") == "on Monday at 9:00"
         assert spoken(None, "en") is None
+
+    def test_days_are_put_as_people_say_them(self) -> None:
+        day = date(2026, 11, 3)
+        assert spoken_day(day, "en") == "Tuesday 3 November"
+        assert spoken_day(day, "ko") == "11월 3일 화요일"
+        assert spoken_day(day, "ja") == "11月3日(火)"
 
 
 if __name__ == "__main__":

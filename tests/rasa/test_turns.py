@@ -32,8 +32,15 @@ class Readings(unittest.TestCase):
         assert reading.confidence == 0.31
 
     def test_in_a_language_it_does_not_speak_nothing_counts_as_read(self) -> None:
-        reading = turns_of([said("thanks", "감사합니다", tone="upset")])[0].reading
+        reading = turns_of([said("thanks", "спасибо", tone="upset")])[0].reading
         assert (reading.intent, reading.upset, reading.readable) == (None, False, False)
+
+    def test_what_tells_no_language_is_in_the_conversations(self) -> None:
+        first, second = turns_of([said("greet", "안녕하세요"), said("give_details", "10023")])
+        assert (first.language, second.language) == ("ko", "ko")
+        sent = said("give_details", "10023")
+        sent.metadata = {CONTEXT: Context(language="ja").to_json()}
+        assert turns_of([sent])[0].language == "ja"
 
     def test_a_look_up_that_tells_nothing_has_failed(self) -> None:
         events = [said("order_status"), *did("action_look_up_order")]

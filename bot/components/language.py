@@ -47,24 +47,14 @@ _LEAST_LIKELY = 0.0001
 _LEAST_KNOWN = 0.2  # the share of words that are plainly English
 # English stop words that are everyday words of other languages too.
 _SHARED = (
-    "a all also am an and are as at be by ca do due even for go had have he her i in is me mine most my no of "
-    "on once one or over per six so ten to under via was we will"
+    "a all also am an and are as at be by ca do due even for go had have he her i in is me mine most my no "
+    "of on once one or over per six so ten to under via was we will"
 )
 _CHATTED = (  # and what a chat with a shop adds
     "hi hello hey want need like got question order orders pls plz thx thanks yes ok u guys sir return label "
     "delivery available free stop month months times haven didn doesn isn don"
 )
 _KNOWN = STOP_WORDS.difference(_SHARED.split()).union(_CHATTED.split())
-_ENGLISH = STOP_WORDS | set(
-    "hi hello hey want need like got question order orders pls plz thx thanks yes ok u guys sir return label "
-    "delivery available free stop month months times haven didn doesn isn don".split()
-)
-# English stop words that are everyday words of other languages too.
-_SHARED = set(
-    "a all also am an and are as at be by ca do due even for go had have he her i in is me mine most my no of on "
-    "once one or over per six so ten to under via was we will".split()
-)
-_KNOWN = _ENGLISH - _SHARED
 
 
 def language_of(text: str, before: str | None = None) -> str:

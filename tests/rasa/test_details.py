@@ -84,6 +84,84 @@ class OrderNumbers(unittest.TestCase):
             with self.subTest(text):
                 assert found(text, ORDER_NUMBER) == []
 
+    def test_an_order_number_is_read_in_korean(self) -> None:
+        for text in (
+            "주문번호 10023이요",
+            "주문번호는 #10023 입니다",
+            "주문번호:10023",
+            "10023번 주문 어디쯤 왔나요",
+            "10023번이요",
+            "10023 이에요",
+            "10023인데요",
+            "제 주문 10023 언제 와요?",
+            "주문 10023, 15,000원 결제했어요",
+            "10023주문 취소해주세요",
+            "11월 22일에 주문한 10023 배송 조회요",
+            "10023 배송 언제 되나요 연락처 010-1234-5678",
+            "주문번호가10023이고메일은mina@example.com이에요",
+            "택배 10023 아직이에요?",
+        ):
+            with self.subTest(text):
+                assert found(text, ORDER_NUMBER) == ["10023"]
+
+    def test_an_order_number_is_read_in_japanese(self) -> None:
+        for text in (
+            "注文番号10023です",
+            "注文番号：１００２３",
+            "注文番号は＃１００２３です。",
+            "ご注文No.10023",
+            "ご注文番号は10023になります",
+            "10023の注文はいつ届きますか",
+            "10023番の商品について",
+            "10023です",
+            "注文（10023）の配送状況を教えてください",
+            "11月22日に注文した10023ですが、まだ届きません",
+            "注文番号10023、メールはmina@example.comです。よろしくお願いします",
+            "オーダー10023はどうなっていますか",
+            "10023キャンセルお願いします",
+        ):
+            with self.subTest(text):
+                assert found(text, ORDER_NUMBER) == ["10023"]
+
+    def test_in_korean_and_japanese_nothing_else_is_taken_for_one(self) -> None:
+        for text in (
+            "15,000원 주문했는데 배송비 있나요",
+            "주문 금액 150,000원이요",
+            "주문 15000원",
+            "3만원 이상 주문하면 무료인가요",
+            "11월 22일에 주문했어요",
+            "2026년 11월 22일 주문",
+            "11/22 주문이요",
+            "의자 150개 주문하려고요",
+            "주문 2개 했어요",
+            "주문하고 1000시간은 기다린 듯",
+            "제 전화번호는 010-1234-5678 입니다 주문 확인해주세요",
+            "주문 01012345678",
+            "우편번호 06236",
+            "06236",
+            "12345로 배송되나요",
+            "송장번호 123456789012 조회",
+            "카드번호 1234567812345678",
+            "인증번호 482910 안 와요 주문 못해요",
+            "매트리스 160x200 주문",
+            "オーダーは3980円でした",
+            "3,980円の商品を注文しました",
+            "注文合計12800",
+            "11月22日に注文しました",
+            "2026年に注文",
+            "椅子を150脚注文したい",
+            "注文100点",
+            "電話番号は090-1234-5678です。注文の件です",
+            "注文 ０９０－１２３４－５６７８",
+            "〒150-0001に届きますか、注文前です",
+            "150-0001まで配送できますか",
+            "追跡番号123456789012が反映されません",
+            "型番10023の在庫",
+            "14時30分に配送",
+        ):
+            with self.subTest(text):
+                assert found(text, ORDER_NUMBER) == []
+
 
 class OtherDetails(unittest.TestCase):
     def test_an_email_is_read_in_lower_case_without_its_punctuation(self) -> None:
@@ -92,6 +170,10 @@ class OtherDetails(unittest.TestCase):
             "It's Mina@Example.com.",
             "(mina@example.com)",
             "mail:mina@example.com",
+            "mina@example.com이에요",
+            "메일은mina@example.com입니다",
+            "mina@example.comです",
+            "ｍｉｎａ＠ｅｘａｍｐｌｅ．ｃｏｍ",
         ):
             with self.subTest(text):
                 assert found(text, EMAIL) == ["mina@example.com"]
@@ -100,6 +182,13 @@ class OtherDetails(unittest.TestCase):
         assert found("call me on +49 170 1234567", PHONE) == ["+491701234567"]
         assert found("card 4111 1111 1111 1111", CARD) == ["4111111111111111"]
         assert found("where is 1Z999AA10123456784", TRACKING) == ["1Z999AA10123456784"]
+        assert found("연락처 010-1234-5678이요", PHONE) == ["01012345678"]
+        assert found("電話は０９０ー１２３４ー５６７８です", PHONE) == ["09012345678"]
+        assert found("송장번호 123456789012", TRACKING) == ["123456789012"]
+
+    def test_a_detail_stands_where_it_was_written(self) -> None:
+        text = "注文番号：１００２３、ｍｉｎａ＠example.comです"
+        assert [text[d.start : d.end] for d in details_in(text)] == ["１００２３", "ｍｉｎａ＠example.com"]
 
 
 class BareDetails(unittest.TestCase):
@@ -108,12 +197,27 @@ class BareDetails(unittest.TestCase):
         return only_details(text, entities)
 
     def test_a_number_or_email_with_next_to_nothing_around_it_is_only_details(self) -> None:
-        for text in ("10023 mina@example.com", "#10023", "my order number is 10023, email mina@example.com"):
+        for text in (
+            "10023 mina@example.com",
+            "#10023",
+            "my order number is 10023, email mina@example.com",
+            "주문번호 10023이고 이메일은 mina@example.com입니다",
+            "네 10023이요!",
+            "注文番号は１００２３、メールはmina@example.comです。よろしくお願いします。",
+            "10023です",
+        ):
             with self.subTest(text):
                 assert self.bare(text)
 
     def test_a_question_with_details_is_more_than_details(self) -> None:
-        for text in ("where is 10023?", "cancel order 10023", "hello", "mina@example.com can you call me"):
+        for text in (
+            "where is 10023?",
+            "cancel order 10023",
+            "hello",
+            "mina@example.com can you call me",
+            "10023 취소",
+            "10023はいつ届きますか",
+        ):
             with self.subTest(text):
                 assert not self.bare(text)
 

@@ -13,12 +13,13 @@ from rasa.shared.nlu.constants import ENTITIES, TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from bot.components.details import Detail, details_in
+from bot.components.details import details_in
+from bot.components.wishes import PERSON, request_in
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR, is_trainable=False)
 class DetailExtractor(GraphComponent, EntityExtractorMixin):
-    """Adds what `details_in` finds. It comes before the topic, which needs to know a bare detail."""
+    """Adds what `details_in` finds, and a plain request for a person. It comes before the topic, which needs to know a bare detail."""
 
     @classmethod
     def create(
@@ -43,15 +44,12 @@ class DetailExtractor(GraphComponent, EntityExtractorMixin):
     def process(self, messages: list[Message]) -> list[Message]:
         """Adds entities in place."""
         for message in messages:
-            found = [self._entity(detail) for detail in details_in(message.get(TEXT) or "")]
+            text = message.get(TEXT) or ""
+            found = [self._entity(d.kind, d.value, d.start, d.end) for d in details_in(text)]
+            if request := request_in(text):
+                found.append(self._entity(PERSON, request[0], *request.span()))
             message.set(ENTITIES, [*message.get(ENTITIES, []), *found], add_to_output=True)
         return messages
 
-    def _entity(self, detail: Detail) -> dict[str, Any]:
-        return {
-            "entity": detail.kind,
-            "value": detail.value,
-            "start": detail.start,
-            "end": detail.end,
-            "extractor": type(self).__name__,
-        }
+    def _entity(self, kind: str, value: str, start: int, end: int) -> dict[str, Any]:
+        return {"entity": kind, "value": value, "start": start, "end": end, "extractor": type(self).__name__}

@@ -19,6 +19,7 @@ from bot.components.details import EMAIL, ORDER_NUMBER
 from bot.components.language import READABLE, language_of
 from bot.components.plan import AUTOMATED, LOOK_UP, OrderFacts, plan
 from bot.components.tone import TONE, UPSET
+from bot.components.wishes import PERSON
 from bot.domain.rule import Action, Context, Decision, Detail, Found, Proposal, Reading, decide, last_word
 from bot.domain.words import Remark, State, Topic
 
@@ -48,7 +49,7 @@ class Turn:
         if self.language not in READABLE:
             return Reading(readable=False, confidence=self._confidence)
         return Reading(
-            intent=_INTENTS.get(self.message.intent_name or ""),
+            intent=self._intent,
             confidence=self._confidence,
             upset=self._entity(TONE) == UPSET,
             order_number=self._entity(ORDER_NUMBER),
@@ -61,6 +62,13 @@ class Turn:
         """What this turn's look-up found out."""
         known = {name: bool(self.slots.get(name)) for name in ("carrier", "tracking", "eta")}
         return OrderFacts(self.slots.get("progress") or "other", **known)
+
+    @property
+    def _intent(self) -> Topic | Remark | None:
+        """A plain request for a person wins over whatever else the message is about."""
+        if self._entity(PERSON):
+            return Remark.ASK_PERSON
+        return _INTENTS.get(self.message.intent_name or "")
 
     @property
     def _confidence(self) -> float:

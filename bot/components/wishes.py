@@ -1,0 +1,48 @@
+"""Whether a customer asks for a person in so many words, whatever else the message is about.
+
+One intent per message can't say "where is my order, and let me talk to someone"; and who asks for a
+person gets one. So plain requests are found by their words, before the topic is known.
+"""
+
+from __future__ import annotations
+
+import re
+
+PERSON = "person"  # the entity's name
+
+_SOMEBODY = (
+    r"(?:(?:a|an|the|some|your|any|real|actual|live|human|customer|care)\s+){0,4}"
+    r"(?:persons?|people|humans?|human being|agents?|representatives?|reps?|someone|somebody|some ?one|managers?|"
+    r"supervisors?|advisors?|operators?|colleagues?|employees?|staff|team|support|customer (?:service|care|support))\b"
+)
+_ENGLISH = (
+    rf"\b(?:talk|speak|chat|talking|speaking|connect|connected|transfer|transferred|put|pass|forward)\b"
+    rf"(?:\s+(?:me|this|it|us|live))?(?:\s+(?:through|over|on))?\s+(?:to|with)\s+{_SOMEBODY}",
+    rf"\b(?:get|give|need|want|find)\s+(?:me\s+)?(?:a|an)\s+(?:real|live|actual|human)\s+{_SOMEBODY}",
+    r"\b(?:real|live|actual) (?:person|human|agent)\b",
+    r"\b(?:have|get|ask|let|can|could|will|would|please)\s+(?:someone|somebody|anyone|anybody|an agent|you)?\s*"
+    r"(?:please\s+)?(?:call|phone|ring) me\b(?! (?:a|an|the|sam|it|when|if)\b)",
+    r"\bcall me (?:back|asap|please|pls|now|today|tomorrow)\b",
+)
+_KOREAN = (
+    r"상담(?:원|사|직원)[^.?!\n]{0,8}(?:연결|바꿔|통화|얘기|이야기|대화|불러|부탁|원해|하고\s*싶)",
+    r"(?:사람|직원|담당자|매니저|책임자)\s*(?:이랑|랑|하고|과|와|분과|분이랑|한테|에게)?\s*"
+    r"(?:직접\s*)?(?:얘기|이야기|통화|상담|대화|연결|바꿔|불러)",
+    r"전화\s*(?:좀\s*)?(?:주세요|줘요|주실|부탁|해\s*주)",
+)
+_JAPANESE = (
+    r"(?:担当者?|オペレーター|人間|スタッフ|責任者|店長|店員|係の?者?|有人)"
+    r"[^。？！?!\n]{0,10}(?:話|つな|繋|代わ|替わ|変わ|かわ|電話|対応|お願い|出し)",
+    r"(?:お?電話)(?:を)?(?:ください|下さい|して|いただけ|頂け|もらえ|かけて)",
+    r"人(?:と|に)(?:直接)?(?:話|つな|繋|相談)",
+)
+_REQUEST = re.compile("|".join((*_ENGLISH, *_KOREAN, *_JAPANESE)), re.IGNORECASE)
+_NOT = re.compile(r"\b(?:don'?t|do not|no need to|not|without|never)\b[^.?!\n]{0,20}$", re.IGNORECASE)
+
+
+def request_in(text: str) -> re.Match[str] | None:
+    """Where a person is asked for; None if nowhere, or if it says "no need to"."""
+    for found in _REQUEST.finditer(text):
+        if not _NOT.search(text[: found.start()]):
+            return found
+    return None

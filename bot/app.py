@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import delivery, inbox, turns
+from bot import delivery, inbox, live, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
@@ -60,6 +60,8 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     """
     store = Store(settings.database_url)
     store.migrate()
+    if store.is_sqlite:
+        turns.release_all(store)
     hub = Hub(store)
     store.on_events(hub.wake)
     brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
@@ -178,6 +180,7 @@ class Jobs:
 async def _readyz(request: Request) -> Response:
     """Ready: the database answers and so does the brain."""
     services: Services = request.app.state.services
+    await run_in_threadpool(live.newest, services.store)  # or StoreDown, which is a 503 too
     ready = await services.brain.is_ready()
     return JSONResponse({"ready": ready, "brain": ready}, status_code=200 if ready else 503)
 

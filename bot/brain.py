@@ -5,24 +5,27 @@ take any turn, and a turn that is tried twice does no harm: the database decides
 """
 
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 import yaml
 
+from bot.components.times import spoken
 from bot.domain.errors import BrainDown, SettingError
 from bot.domain.rule import Action, Context, Detail, Proposal
 from bot.domain.words import Button, Reason, Topic
 
+AUTOMATED, OUTAGE = "utter_automated", "utter_hand_off_outage"
+THERE, BACK = "utter_people_there", "utter_people_back"
 READ_LIMIT = 5_000  # characters of a turn that Rasa is given; the desk shows the rest
 
 
 class Brain(Protocol):
     """What reads a turn and words the reply."""
 
-    @property
-    def outage_text(self) -> str:
+    def outage_reply(self, context: Context, language: str) -> str:
         """What to say when the brain can't be reached."""
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
@@ -40,7 +43,7 @@ class Rasa:
 
     def __init__(self, url: str, patience: timedelta, domain_file: Path) -> None:
         self._client = httpx.AsyncClient(base_url=url, timeout=patience.total_seconds(), trust_env=False)
-        self.outage_text = outage_text(domain_file)
+        self.outage_reply = Words(domain_file).outage
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         """See `Brain`."""
@@ -84,12 +87,35 @@ def proposal_from(data: dict[str, Any]) -> Proposal:
     )
 
 
-def outage_text(domain_file: Path) -> str:
-    """The shop's own words for an outage, from Rasa's domain. Raises SettingError."""
-    try:
-        domain = yaml.safe_load(domain_file.read_text(encoding="utf-8"))
-        return str(domain["responses"]["utter_hand_off_outage"][0]["text"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError) as error:
-        raise SettingError(
-            f"{domain_file.name}: can't read responses → utter_hand_off_outage ({type(error).__name__})."
-        ) from None
+class Words:
+    """The shop's own words for when Rasa can't say them: read from its domain."""
+
+    def __init__(self, domain_file: Path) -> None:
+        """Raises SettingError if a response is missing."""
+        try:
+            responses = yaml.safe_load(domain_file.read_text(encoding="utf-8"))["responses"]
+            self._variations = {name: responses[name] for name in (AUTOMATED, OUTAGE, THERE, BACK)}
+            self.say(OUTAGE, "en")
+        except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+            raise SettingError(
+                f"{domain_file.name}: can't read the responses for an outage ({type(error).__name__})."
+            ) from None
+
+    def say(self, name: str, language: str) -> str:
+        """A response in a language, else in the one without a condition."""
+        variations = self._variations[name]
+        fits = (v for v in variations if _language_of(v) == language)
+        default = (v for v in variations if "condition" not in v)
+        return str(next(chain(fits, default))["text"])
+
+    def outage(self, context: Context, language: str) -> str:
+        """The reply of a hand-off `outage`: what happens next, and when."""
+        back = spoken(context.opens_at, language)
+        names = [OUTAGE, BACK if back else THERE]
+        text = " ".join(self.say(name, language) for name in names).replace("{opens_at}", back or "")
+        return text if context.disclosed else f"{self.say(AUTOMATED, language)}\n\n{text}"
+
+
+def _language_of(variation: dict[str, Any]) -> str | None:
+    conditions = variation.get("condition") or ()
+    return next((c["value"] for c in conditions if c.get("name") == "language"), None)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bot.settings import ROOT
@@ -28,17 +29,14 @@ async def start(command: Sequence[str], env: Mapping[str, str], **pipes: Any) ->
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """Asks a process and its children to end, and kills what is left. An ended one is left alone."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            return
-        try:
-            os.killpg(process.pid, sign)
+    """Asks a process to end, and kills what is left of it and its children, also if it has ended."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, TimeoutError):
+            os.killpg(process.pid, signal.SIGTERM)
             await asyncio.wait_for(process.wait(), END_SECONDS)
-        except ProcessLookupError:
-            return
-        except TimeoutError:
-            continue
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -4,16 +4,16 @@ import asyncio
 import json
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bot.brain import Brain
 from bot.domain.errors import BadInput
 from bot.domain.rule import Action, Context, last_word
+from bot.settings import Settings, opens_at
 
 AT_ONCE = 8
-# A first private message of an unknown customer, read once it is clear that no more follows.
-FIRST = Context(quiet=True)
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,25 @@ def read_file(path: Path) -> list[Asked]:
     return asked
 
 
-async def decide_all(brain: Brain, asked: list[Asked]) -> list[dict[str, Any]]:
+def first_message(settings: Settings, now: datetime) -> Context:
+    """A first private message of an unknown customer, read once it is clear that no more follows."""
+    return Context(quiet=True, opens_at=opens_at(settings, now))
+
+
+async def decide_all(brain: Brain, asked: list[Asked], context: Context) -> list[dict[str, Any]]:
     """The decision on each message, in the order of the input. Raises BrainDown."""
     turnstile = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, message: Asked) -> dict[str, Any]:
         async with turnstile:
-            return await _decide(brain, f"decide-{os.getpid()}-{number}", message)
+            return await _decide(brain, f"decide-{os.getpid()}-{number}", message, context)
 
     return list(await asyncio.gather(*(one(n, message) for n, message in enumerate(asked))))
 
 
-async def _decide(brain: Brain, key: str, message: Asked) -> dict[str, Any]:
-    proposal = await brain.read_and_reply(key, message.text, FIRST)
-    effect = last_word(proposal, FIRST)
+async def _decide(brain: Brain, key: str, message: Asked, context: Context) -> dict[str, Any]:
+    proposal = await brain.read_and_reply(key, message.text, context)
+    effect = last_word(proposal, context)
     action = Action.HAND_OFF if effect.hand_off else proposal.action
     return {
         "id": message.id,

@@ -16,11 +16,12 @@ from starlette.concurrency import run_in_threadpool
 
 from bot import live
 from bot.channels.messenger import Graph, Outcome, split
-from bot.domain.words import Channel, Status
+from bot.domain.words import Author, Channel, State, Status
 from bot.services import Services
+from bot.store import queries
 from bot.store.tables import Conversation, Identity, Message
 
-PATIENCE = timedelta(seconds=60)  # longer than Graph's time-out: a row still `sending` lost its sender
+PATIENCE = timedelta(minutes=3)  # longer than the longest text's parts take: its sender is gone
 HOLD_BACK = timedelta(minutes=2)  # how long an `unknown` message holds back the ones after it
 RETRY_FIRST = timedelta(seconds=2)
 RETRY_MOST = timedelta(minutes=5)
@@ -50,9 +51,9 @@ async def deliver(services: Services, graph: Graph) -> bool:
     parts = split(parcel.text)
     for number, part in enumerate(parts, start=1):
         last = number == len(parts)
-        outcome, detail = await graph.send(
-            parcel.thread, part, parcel.public_id, parcel.buttons if last else []
-        )
+        # Only the last part's echo may settle the message: the id of the others isn't a message's.
+        part_id = parcel.public_id if last else f"{parcel.public_id}/{number}"
+        outcome, detail = await graph.send(parcel.thread, part, part_id, parcel.buttons if last else [])
         if outcome is not Outcome.SENT:
             if number > 1:  # half a reply is out: sending it all again would double that half
                 outcome = Outcome.UNKNOWN
@@ -86,6 +87,7 @@ def claim(services: Services) -> Parcel | None:
                 Conversation.channel == Channel.MESSENGER,
                 sa.or_(Message.next_try_at.is_(None), Message.next_try_at <= now),
                 ~waits,
+                sa.or_(Message.author != Author.BOT, Conversation.state != State.AGENT),
             )
             .order_by(Message.id)
             .limit(1)
@@ -110,6 +112,8 @@ def settle(services: Services, parcel: Parcel, outcome: Outcome, detail: str) ->
         if message is None or message.status is not Status.SENDING:
             return
         message.error = None
+        if outcome in (Outcome.RETRY, Outcome.HALT) and queries.bot_is_silenced(message):
+            outcome, detail = Outcome.REFUSED, "a person took the conversation"
         match outcome:
             case Outcome.SENT:
                 message.status, message.sent_at, message.external_id = Status.SENT, now, detail

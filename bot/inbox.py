@@ -160,11 +160,11 @@ def _file_message(
 
 def _file_echo(session: Session, item: InboxItem, now: datetime, idle: timedelta) -> None:
     """Ours settles a send whose answer was lost; another's is a person answering elsewhere."""
-    metadata = item.payload.get("metadata")
-    sent = metadata and session.scalar(
-        sa.select(Message).where(Message.public_id == metadata, Message.account == item.account)
+    public_id, _, part = (item.payload.get("metadata") or "").partition("/")
+    sent = session.scalar(
+        sa.select(Message).where(Message.public_id == public_id, Message.account == item.account)
     )
-    if sent:
+    if sent and not part:
         sent.status = Status.SENT
         sent.sent_at = sent.sent_at or now
         sent.external_id = item.external_id
@@ -256,8 +256,11 @@ def _identity(session: Session, item: InboxItem, now: datetime) -> Identity:
 
 
 def close_if_idle(session: Session, conversation: Conversation, now: datetime, idle: timedelta) -> bool:
-    """Closes a conversation that has ended by silence; says whether it did."""
-    if now - conversation.last_message_at < idle:
+    """Closes a conversation that has ended by silence; says whether it did.
+
+    One with a turn that is still due has not.
+    """
+    if now - conversation.last_message_at < idle or conversation.due_at is not None:
         return False
     answered = queries.spoke_last(session, conversation.id) is Author.AGENT
     if not is_idle(conversation.state, answered, conversation.last_message_at, now, idle):
@@ -270,11 +273,19 @@ def close_if_idle(session: Session, conversation: Conversation, now: datetime, i
 
 def close_idle(store: Store, now: datetime, idle: timedelta) -> int:
     """Closes every conversation that has ended by silence; returns how many of them."""
+    last = (
+        sa.select(Message.author)
+        .where(Message.conversation_id == Conversation.id, Message.author != Author.NOTE)
+        .order_by(Message.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    agent_spoke_last = sa.and_(Conversation.state == State.AGENT, last == Author.AGENT)
     with store.unit_of_work() as session:
         silent = (
             sa.select(Conversation)
             .where(
-                Conversation.state.in_((State.BOT, State.AGENT)),
+                sa.or_(Conversation.state == State.BOT, agent_spoke_last),
                 Conversation.last_message_at <= now - idle,
                 Conversation.due_at.is_(None),
             )

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -147,6 +147,6 @@ def _email(text: str) -> str:
 def _date(name: str, text: str) -> date:
     """An ISO date, or the date of an ISO time."""
     try:
-        return date.fromisoformat(text[:10])
+        return datetime.fromisoformat(text).date()
     except ValueError:
         raise BadInput(f"{name} {text!r} isn't a date like 2026-10-31") from None

@@ -1,18 +1,17 @@
 """The product's three processes: started, watched, and ended together."""
 
 import asyncio
+import errno
 import re
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
-
-import httpx
-import yaml
 
 from bot import children, training
 from bot.domain.errors import SettingError
@@ -79,6 +78,8 @@ def actions_command(settings: Settings) -> list[str]:
 
 def rasa_command(settings: Settings, model: Path) -> list[str]:
     """Rasa on loopback, asking the action server on its port."""
+    import yaml  # noqa: PLC0415 (see _seed)
+
     endpoints = yaml.safe_load((ROOT / "endpoints.yml").read_text(encoding="utf-8"))
     endpoints["action_endpoint"] = {"url": f"http://127.0.0.1:{settings.actions_port}/webhook"}
     written = settings.data / f"endpoints-{settings.rasa_port}.yml"
@@ -93,7 +94,8 @@ def rasa_command(settings: Settings, model: Path) -> list[str]:
 @asynccontextmanager
 async def private_rasa(settings: Settings) -> AsyncIterator[str]:
     """A Rasa and an action server of our own on free ports; yields Rasa's address."""
-    settings = replace(settings, rasa_port=free_port(), actions_port=free_port())
+    folder = tempfile.TemporaryDirectory()
+    settings = replace(settings, data=Path(folder.name), rasa_port=free_port(), actions_port=free_port())
     model = await training.train()
     url = f"http://127.0.0.1:{settings.rasa_port}"
     jobs = [
@@ -107,6 +109,7 @@ async def private_rasa(settings: Settings) -> AsyncIterator[str]:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+        folder.cleanup()
 
 
 async def keep(name: str, command: Sequence[str]) -> NoReturn:
@@ -119,11 +122,12 @@ async def keep(name: str, command: Sequence[str]) -> NoReturn:
         started = asyncio.get_running_loop().time()
         quiet = {} if name == "bot" else training.QUIET
         process = await children.start(command, quiet, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE)
+        log = asyncio.create_task(_pass_on(process))
         try:
-            await _pass_on(process)
             code = await process.wait()
         finally:
-            await children.end(process)
+            await children.end(process)  # its own children may have outlived it
+            await log
         if code == 2:
             raise SettingError
         lived = asyncio.get_running_loop().time() - started
@@ -141,9 +145,11 @@ async def _pass_on(process: asyncio.subprocess.Process) -> None:
     assert process.stderr  # noqa: S101 (it was started with a pipe)
     async for raw in process.stderr:
         line = raw.decode(errors="replace")
-        is_warning = WARNING.match(line) is not None
-        within_warning = is_warning or (within_warning and line.startswith("  "))
-        if not within_warning:
+        if WARNING.match(line):
+            within_warning = True
+        elif within_warning:
+            within_warning = not line.startswith("  ")  # the line of code ends it
+        else:
             sys.stderr.write(line)
             sys.stderr.flush()
 
@@ -181,6 +187,8 @@ def check_port(name: str, host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE and name == "PORT":
+                name = "HOST or PORT"
             raise SettingError(
                 f"{name}: can't listen on {host}:{port} ({error.strerror}); set another {name}."
             ) from None
@@ -196,6 +204,8 @@ def free_port() -> int:
 
 async def _until(url: str) -> None:
     """Returns once an address answers 200."""
+    import httpx  # noqa: PLC0415 (see _seed)
+
     async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
         while True:
             try:

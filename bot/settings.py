@@ -7,8 +7,9 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -18,6 +19,7 @@ from bot.domain.hours import Hours
 
 ROOT = Path(__file__).resolve().parent.parent
 SQLITE = "sqlite:///"
+SHORTEST_KEY = 32  # characters
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=_database_url(read.text("DATABASE_URL", f"{SQLITE}{data / 'reply_twice.db'}")),
         redis_url=read.text("REDIS_URL", ""),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
-        secret_key=read.text("SECRET_KEY", "") or _secret_key(data),
+        secret_key=_long_enough(read.text("SECRET_KEY", "")) or _secret_key(data),
         chat_identity_secret=read.text("CHAT_IDENTITY_SECRET", ""),
         chat_origins=tuple(
             o.strip().rstrip("/") for o in read.text("CHAT_ORIGINS", "").split(",") if o.strip()
@@ -105,7 +107,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         new_topic_closes=read.flag("NEW_TOPIC_CLOSES", False),
         workers=read.number("WORKERS", 4, 1, 64),
         lease=read.seconds("LEASE_SECONDS", 60, 1, 3600),
-        rasa_url=read.text("RASA_URL", f"http://127.0.0.1:{rasa_port}").rstrip("/"),
+        rasa_url=read.url("RASA_URL", f"http://127.0.0.1:{rasa_port}"),
         rasa_port=rasa_port,
         actions_port=read.number("ACTIONS_PORT", 5055, 1, 65535),
         demo=read.flag("DEMO", True),
@@ -114,12 +116,18 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             app_secret=read.text("MESSENGER_APP_SECRET", ""),
             page_token=read.text("MESSENGER_PAGE_TOKEN", ""),
             app_id=read.text("MESSENGER_APP_ID", ""),
-            graph_url=read.text("MESSENGER_GRAPH_URL", "https://graph.facebook.com/v26.0").rstrip("/"),
+            graph_url=read.url("MESSENGER_GRAPH_URL", "https://graph.facebook.com/v26.0"),
         ),
     )
     if settings.lease <= settings.brain_patience:
         raise SettingError("LEASE_SECONDS must be more than BRAIN_SECONDS, or a slow answer loses its lease.")
     return settings
+
+
+def opens_at(settings: Settings, now: datetime) -> str | None:
+    """When people are back, as an ISO local time; None while they are there."""
+    opens = settings.opening_hours.opens_at(now.astimezone(settings.time_zone))
+    return opens.isoformat(timespec="minutes") if opens else None
 
 
 def _environment() -> dict[str, str]:
@@ -156,8 +164,14 @@ def _secret_key(folder: Path) -> str:
     except FileExistsError:
         pass
     key = path.read_text().strip()
-    if len(key) < 32:
+    if len(key) < SHORTEST_KEY:
         raise SettingError(f"{path} is damaged; delete it to make a new one (open chats start anew).")
+    return key
+
+
+def _long_enough(key: str) -> str:
+    if key and len(key) < SHORTEST_KEY:
+        raise SettingError(f"SECRET_KEY must have at least {SHORTEST_KEY} characters.")
     return key
 
 
@@ -172,6 +186,16 @@ class _Reader:
         value = self.text(name, default).upper()
         if value not in allowed:
             raise SettingError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+        return value
+
+    def url(self, name: str, default: str) -> str:
+        value = self.text(name, default).rstrip("/")
+        try:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError
+        except ValueError:
+            raise SettingError(f"{name} must be an address like {default}, not {value!r}.") from None
         return value
 
     def flag(self, name: str, default: bool) -> bool:

@@ -22,7 +22,7 @@ from bot.domain.errors import BrainDown, LeaseLost
 from bot.domain.rule import Action, Context, Effect, Proposal, last_word
 from bot.domain.words import Author, Button, Channel, Reason, State, Status, more_pressing
 from bot.services import Services
-from bot.settings import Settings
+from bot.settings import Settings, opens_at
 from bot.store import queries
 from bot.store.engine import Store
 from bot.store.tables import Conversation, HandOff, Message, new_public_id
@@ -37,6 +37,7 @@ class Turn:
 
     conversation_id: int
     lease_no: int
+    claimed_at: datetime
     message_ids: tuple[int, ...]
     text: str
     context: Context
@@ -96,14 +97,27 @@ def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
         return Turn(
             conversation_id=conversation.id,
             lease_no=conversation.lease_no,
+            claimed_at=now,
             message_ids=tuple(message.id for message in messages),
             text="\n".join(message.text for message in messages if message.text),
             context=_context(session, conversation, messages, settings, now),
         )
 
 
-def settle(services: Services, turn: Turn, proposal: Proposal) -> None:
+def release_all(store: Store) -> None:
+    """Gives back what a killed process had claimed.
+
+    For the embedded database, which one bot process serves. Were there another, its turn would be
+    decided a second time and lose its lease: never said twice.
+    """
+    with store.unit_of_work() as session:
+        session.execute(sa.update(Conversation).values(lease_until=None))
+
+
+def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool = False) -> None:
     """Carries a proposal out, or drops it if the conversation has moved on since the claim.
+
+    An outage is not decided anew: whatever has been written by now goes to a person.
 
     Raises LeaseLost when another worker has the conversation by now.
     """
@@ -112,7 +126,8 @@ def settle(services: Services, turn: Turn, proposal: Proposal) -> None:
         conversation = _leased(session, turn)
         conversation.lease_until = conversation.failing_since = None
         messages = _open_messages(session, conversation.id)
-        if tuple(message.id for message in messages) != turn.message_ids:
+        moved_on = tuple(message.id for message in messages) != turn.message_ids
+        if moved_on and not (is_outage and messages):
             return  # more came, or a person took over: what was decided is stale, and is decided anew
         context = _context(session, conversation, messages, settings, now)
         effect = last_word(proposal, context, settings.new_topic_closes)
@@ -125,7 +140,7 @@ def settle(services: Services, turn: Turn, proposal: Proposal) -> None:
         for message in messages:
             message.handled_at = now
         conversation.due_at = None
-        _learn(conversation, proposal)
+        _learn(conversation, proposal, was_said=effect.reply_no is not None)
         _carry_out(session, conversation, effect, proposal, now)
     log.info(
         "turn.settled",
@@ -146,14 +161,14 @@ def postpone(services: Services, turn: Turn) -> None:
     now = services.clock()
     with services.store.unit_of_work() as session:
         conversation = _leased(session, turn)
-        since = conversation.failing_since or now
+        since = conversation.failing_since or turn.claimed_at
         conversation.failing_since = since
         if now - since < services.settings.brain_patience:
             conversation.lease_until = None
             conversation.due_at = now + RETRY
             return
-    outage = Proposal(Action.HAND_OFF, text=services.brain.outage_text, reason=Reason.OUTAGE)
-    settle(services, turn, outage)
+    text = services.brain.outage_reply(turn.context, conversation.language or "en")
+    settle(services, turn, Proposal(Action.HAND_OFF, text=text, reason=Reason.OUTAGE), is_outage=True)
 
 
 def _open_messages(session: Session, conversation_id: int) -> list[Message]:
@@ -180,11 +195,14 @@ def _context(
     """The conversation so far, as the rule wants it."""
     spoke = session.scalar(
         sa.select(Message.author)
-        .where(Message.conversation_id == conversation.id, Message.author.in_((Author.BOT, Author.AGENT)))
+        .where(
+            Message.conversation_id == conversation.id,
+            Message.author.in_((Author.BOT, Author.AGENT)),
+            Message.status != Status.FAILED,  # the customer never saw it
+        )
         .order_by(Message.id.desc())
         .limit(1)
     )
-    opens = settings.opening_hours.opens_at(now.astimezone(settings.time_zone))
     pressed = next((m.pressed for m in reversed(messages) if m.pressed), None)
     return Context(
         replies_used=queries.replies_used(session, conversation.id),
@@ -200,15 +218,17 @@ def _context(
         attachment=any(message.attachments for message in messages),
         pressed=Button(pressed) if pressed in set(Button) else None,
         quiet=now - conversation.last_message_at >= settings.greeting_wait,
-        opens_at=opens.isoformat(timespec="minutes") if opens else None,
+        opens_at=opens_at(settings, now),
     )
 
 
-def _learn(conversation: Conversation, proposal: Proposal) -> None:
-    """What the next turn should know."""
+def _learn(conversation: Conversation, proposal: Proposal, was_said: bool) -> None:
+    """What the next turn should know. Only what was said counts as answered or asked."""
     conversation.language = proposal.language
     conversation.order_number = proposal.order_number or conversation.order_number
     conversation.email = proposal.email or conversation.email
+    if not was_said:
+        return
     if proposal.action is Action.ANSWER:
         conversation.answered = proposal.topic
         conversation.asked_for = None

@@ -46,13 +46,14 @@ def settings_for(folder: Path, **values: str) -> Settings:
 class PlainBrain:
     """Reads texts made of words: "order_status 10023 mina@example.com", "upset", "mumble"."""
 
-    outage_text = "We can't answer by ourselves just now. A colleague will."
-
     def __init__(self) -> None:
         self.down = False
         self.asked: list[tuple[str, str, Context]] = []
         self.orders = {("10023", "mina@example.com")}
         self.before_answer: Any = None
+
+    def outage_reply(self, context: Context, language: str) -> str:
+        return f"outage {language}"
 
     async def is_ready(self) -> bool:
         return not self.down

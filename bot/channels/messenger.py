@@ -23,7 +23,7 @@ from bot.settings import Messenger
 TEXT_LIMIT = 2_000  # characters in one message of the Send API
 QUICK_REPLY_LIMIT = 20  # characters of its title
 SECONDS_LIMIT = 10**11  # a timestamp below this is in seconds, above in milliseconds
-LIKE_STICKERS = {369239263222822, 369239343222814, 369239383222810}  # small, medium, large thumb
+LIKE_STICKERS = {"369239263222822", "369239343222814", "369239383222810"}  # small, medium, large thumb
 PAYLOADS = {"HANDOFF_REQUEST": Button.PERSON}
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ def parse(settings: Messenger, body: bytes) -> list[Incoming]:
     Raises BadInput only when the body isn't a JSON object.
     """
     try:
-        data = json.loads(body)
+        data = json.loads(body, parse_constant=lambda _: None)  # NaN is no JSON to a database
     except (ValueError, RecursionError):
         raise BadInput("The body isn't JSON.") from None
     if not isinstance(data, dict):
@@ -60,7 +60,7 @@ def parse(settings: Messenger, body: bytes) -> list[Incoming]:
 
 
 def _entry(settings: Messenger, entry: dict[str, Any]) -> Iterator[Incoming]:
-    page = str(entry.get("id", ""))[:80]
+    page = _text(str(entry.get("id", "")))[:80]
     for standby, name in ((False, "messaging"), (True, "standby")):
         for event in _dicts(entry.get(name)):
             yield _event(settings, page, event, standby)
@@ -70,12 +70,12 @@ def _entry(settings: Messenger, entry: dict[str, Any]) -> Iterator[Incoming]:
 
 def _event(settings: Messenger, page: str, event: dict[str, Any], standby: bool) -> Incoming:
     message, postback = _dict(event.get("message")), _dict(event.get("postback"))
-    sender, recipient = (str(_dict(event.get(side)).get("id", ""))[:120] for side in ("sender", "recipient"))
+    sender, recipient = (_id(event.get(side)) for side in ("sender", "recipient"))
     if message.get("is_echo"):
         return _echo(settings, page, recipient, event, message)
     said = message or postback
-    mid = said.get("mid")
-    if not sender or not isinstance(mid, str) or not 0 < len(mid) <= ID_LENGTH:
+    mid = _text(said.get("mid"))
+    if not sender or not 0 < len(mid) <= ID_LENGTH:
         return _thread(settings, page, sender, event)
     payload = _postback(postback) if postback else _message(message)
     kind = Kind.STANDBY if standby else Kind.MESSAGE
@@ -86,9 +86,9 @@ def _event(settings: Messenger, page: str, event: dict[str, Any], standby: bool)
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     items = _dicts(message.get("attachments"))
-    likes = [item for item in items if _dict(item.get("payload")).get("sticker_id") in LIKE_STICKERS]
+    likes = [item for item in items if str(_dict(item.get("payload")).get("sticker_id")) in LIKE_STICKERS]
     attachments = [
-        {"type": str(item.get("type", "file"))[:40], "url": str(_dict(item.get("payload")).get("url", ""))}
+        {"type": _text(item.get("type"))[:40] or "file", "url": _text(_dict(item.get("payload")).get("url"))}
         for item in items
         if item not in likes
     ]
@@ -118,13 +118,13 @@ def _echo(
     settings: Messenger, page: str, customer: str, event: dict[str, Any], message: dict[str, Any]
 ) -> Incoming:
     """What was sent to a customer: by us (it settles a delivery), or by a person or app elsewhere."""
-    mid = message.get("mid")
-    if not customer or not isinstance(mid, str) or not 0 < len(mid) <= ID_LENGTH:
+    mid = _text(message.get("mid"))
+    if not customer or not 0 < len(mid) <= ID_LENGTH:
         return _other(page, customer, event, event.get("timestamp"))
     ours = str(message.get("app_id", "")) == settings.app_id != ""
     payload = {
         "text": _text(message.get("text")),
-        "metadata": str(message.get("metadata", "")),
+        "metadata": _text(message.get("metadata")),
         "ours": ours,
     }
     return Incoming(Channel.MESSENGER, page, customer, mid, Kind.ECHO, payload, _time(event.get("timestamp")))
@@ -173,6 +173,11 @@ def _text(value: object) -> str:
     """A text as databases can hold it: no NUL, no lone surrogate."""
     text = value if isinstance(value, str) else ""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _id(side: object) -> str:
+    """A sender's or recipient's id."""
+    return _text(str(_dict(side).get("id", "")))[:120]
 
 
 def _dict(value: object) -> dict[str, Any]:

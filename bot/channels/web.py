@@ -29,7 +29,7 @@ from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author, Button, Channel, State
 from bot.orders import normal_email
 from bot.services import Services
-from bot.settings import Settings
+from bot.settings import Settings, opens_at
 from bot.store import queries
 from bot.store.tables import Conversation, Identity, InboxItem, Message
 
@@ -61,12 +61,25 @@ class Visitor:
     name: str | None = None
 
 
+def storable(text: str) -> str:
+    """The text, if a database can hold it. Raises ValueError."""
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("has a character that is no text")
+    return text
+
+
 class IdentityIn(BaseModel):
     """A customer whom the shop's page has logged in."""
 
     email: str = Field(max_length=320)
     name: str | None = Field(None, max_length=200)
     signature: str = Field(max_length=200)
+
+    @field_validator("email", "name")
+    @classmethod
+    def storable(cls, value: str | None) -> str | None:
+        """Refuses what no database can hold."""
+        return value and storable(value)
 
 
 class SessionIn(BaseModel):
@@ -94,9 +107,7 @@ class MessageIn(BaseModel):
     @classmethod
     def storable(cls, value: str) -> str:
         """Refuses what no database can hold."""
-        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-            raise ValueError("has a character that is no text")
-        return value
+        return storable(value)
 
 
 class MessageOut(BaseModel):
@@ -226,11 +237,7 @@ def _status(session: Session, services: Services, identity: Identity | None) -> 
 
 def _opens_at(services: Services, state: str) -> str | None:
     """When people are back, for a customer who waits for one; None while they are there."""
-    if state != State.WAITING:
-        return None
-    now = services.clock().astimezone(services.settings.time_zone)
-    opens = services.settings.opening_hours.opens_at(now)
-    return opens.isoformat(timespec="minutes") if opens else None
+    return opens_at(services.settings, services.clock()) if state == State.WAITING else None
 
 
 def _messages(session: Session, identity: Identity) -> list[Message]:

@@ -18,7 +18,7 @@ from bot.store.tables import Agent, AgentSession, LoginFailure
 ROLES = ("agent", "supervisor")
 PASSWORD_SHORTEST, PASSWORD_LONGEST = 10, 200
 SESSION_AGE = timedelta(hours=12)  # a working day
-FAILURES, FAILURE_WINDOW = 10, timedelta(minutes=15)  # then log-ins of this e-mail or address pause
+FAILURE_WINDOW = timedelta(minutes=15)
 _hasher = PasswordHasher()  # argon2id with the library's current parameters (RFC 9106, low memory)
 _NOBODY = _hasher.hash(secrets.token_urlsafe())  # compared when the e-mail is unknown: same time spent
 
@@ -54,26 +54,42 @@ def add_agent(session: Session, email: str, name: str, role: str, password: str,
     return agent
 
 
-def check_password(session: Session, email: str, password: str, address: str, now: datetime) -> Agent | None:
-    """The agent whose password it is, else None, and the failure is counted: commit either way.
-
-    `address` is the caller's IP address. Raises TooManyLogins.
-    """
-    email = normal_email(email)[:320]
-    keys = [f"email:{email}", f"address:{address}"]
+def check_pace(session: Session, email: str, address: str, now: datetime) -> None:
+    """Slows guessing down. `address` is the caller's IP address. Raises TooManyLogins."""
+    limits = _limits(email, address)
     failures = session.execute(
         sa.select(LoginFailure.key, sa.func.count())
-        .where(LoginFailure.key.in_(keys), LoginFailure.at > now - FAILURE_WINDOW)
+        .where(LoginFailure.key.in_(limits), LoginFailure.at > now - FAILURE_WINDOW)
         .group_by(LoginFailure.key)
-    ).all()
-    if any(count >= FAILURES for _key, count in failures):
+    )
+    if any(count >= limits[key] for key, count in failures):
         raise TooManyLogins("Too many wrong log-ins. Wait a quarter of an hour and try again.")
-    agent = session.scalar(sa.select(Agent).where(Agent.email == email))
-    if _matches(agent.password_hash if agent else _NOBODY, password) and agent:
-        return agent
-    session.add_all(LoginFailure(key=key, at=now) for key in keys)
+
+
+def find_agent(session: Session, email: str) -> Agent | None:
+    """The agent with this e-mail."""
+    return session.scalar(sa.select(Agent).where(Agent.email == normal_email(email)[:320]))
+
+
+def check_password(agent: Agent | None, password: str) -> bool:
+    """Whether it is the agent's password. Takes as long where there is no such agent."""
+    try:
+        return _hasher.verify(agent.password_hash if agent else _NOBODY, password[:PASSWORD_LONGEST])
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def note_failure(session: Session, email: str, address: str, now: datetime) -> None:
+    """Counts a refused log-in."""
+    session.add_all(LoginFailure(key=key, at=now) for key in _limits(email, address))
     session.execute(sa.delete(LoginFailure).where(LoginFailure.at < now - 2 * FAILURE_WINDOW))
-    return None
+
+
+def _limits(email: str, address: str) -> dict[str, int]:
+    """How many failures are too many: few from one address, so that nobody locks an agent out from
+    afar; more for one e-mail from everywhere together."""
+    email = normal_email(email)[:320]
+    return {f"{email} {address}"[:400]: 10, f"address {address}": 50, f"email {email}": 200}
 
 
 def open_session(session: Session, agent: Agent, now: datetime) -> str:
@@ -105,13 +121,6 @@ def csrf_token(token: str) -> str:
 def same(one: str, other: str) -> bool:
     """Compares secrets in constant time."""
     return hmac.compare_digest(one.encode(), other.encode("utf-8", "replace"))
-
-
-def _matches(password_hash: str, password: str) -> bool:
-    try:
-        return _hasher.verify(password_hash, password[:PASSWORD_LONGEST])
-    except (VerificationError, InvalidHashError):
-        return False
 
 
 def _hash(token: str) -> str:

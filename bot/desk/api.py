@@ -53,10 +53,12 @@ def caller_of(
     """
     scheme, _, bearer = authorization.partition(" ")
     cookie = request.cookies.get(COOKIE, "")
-    token = bearer.strip() if scheme.lower() == "bearer" else cookie
-    if token == cookie and scheme.lower() != "bearer" and request.method not in ("GET", "HEAD"):
-        check_csrf(token, x_csrf_token)
-    return caller_with(services, token)
+    if scheme.lower() == "bearer":
+        return caller_with(services, bearer.strip())
+    caller = caller_with(services, cookie)
+    if request.method not in ("GET", "HEAD"):
+        check_csrf(caller.token, x_csrf_token)
+    return caller
 
 
 def caller_with(services: Services, token: str) -> Caller:
@@ -86,12 +88,15 @@ def log_in(services: Shared, email: str, password: str, request: Request) -> str
     """A new session's token. Raises NotLoggedIn; a refused try is counted."""
     now = services.clock()
     address = request.client.host if request.client else "unknown"
+    with services.store.read() as session:
+        agents.check_pace(session, email, address, now)
+        agent = agents.find_agent(session, email)
+    right = agents.check_password(agent, password)  # slow by design: no transaction waits for it
     with services.store.unit_of_work() as session:
-        agent = agents.check_password(session, email, password, address, now)
-        token = agents.open_session(session, agent, now) if agent else None
-    if token is None:
-        raise NotLoggedIn("E-mail or password is wrong.")
-    return token
+        if agent and right:
+            return agents.open_session(session, agent, now)
+        agents.note_failure(session, email, address, now)
+    raise NotLoggedIn("E-mail or password is wrong.")
 
 
 @router.get("/conversations")

@@ -15,7 +15,7 @@ from bot import live
 from bot.domain.conversation import Hold, check_resolve, check_speak, check_take
 from bot.domain.errors import BadInput, NotFound
 from bot.domain.words import Author, Reason, State, Status
-from bot.orders import orders_of
+from bot.orders import normal_email, normal_number, orders_of
 from bot.store import queries
 from bot.store.tables import Agent, Conversation, HandOff, Identity, Message, Order, new_public_id
 from bot.turns import first_status
@@ -52,7 +52,7 @@ def answer(
     Raises NotFound, Held, NotAllowed (take it first), Conflict (closed) or BadInput.
     """
     conversation = _locked(session, conversation_id)
-    repeated = _repeated(session, conversation.id, client_id)
+    repeated = _repeated(session, conversation.id, Author.AGENT, agent, client_id)
     if repeated:
         return repeated, False
     check_speak(_hold(conversation), agent.id)
@@ -67,7 +67,7 @@ def note(
 ) -> tuple[Message, bool]:
     """Leaves a note that only agents see. Anyone may, at any time. Raises NotFound or BadInput."""
     conversation = _locked(session, conversation_id)
-    repeated = _repeated(session, conversation.id, client_id)
+    repeated = _repeated(session, conversation.id, Author.NOTE, agent, client_id)
     if repeated:
         return repeated, False
     return _write(session, conversation, Author.NOTE, agent, client_id, text, Status.SENT, now), True
@@ -265,8 +265,8 @@ def _orders(session: Session, conversation: Conversation) -> list[Order]:
     if conversation.contact.email:
         return orders_of(session, conversation.contact.email)
     if conversation.order_number and conversation.email:
-        order = session.get(Order, conversation.order_number)
-        if order and order.email == conversation.email:
+        order = session.get(Order, normal_number(conversation.order_number))
+        if order and order.email == normal_email(conversation.email):
             return [order]
     return []
 
@@ -309,9 +309,16 @@ def _hold(conversation: Conversation) -> Hold:
     return Hold(conversation.state, conversation.agent_id, holder.name if holder else None)
 
 
-def _repeated(session: Session, conversation_id: int, client_id: str) -> Message | None:
+def _repeated(
+    session: Session, conversation_id: int, author: Author, agent: Agent, client_id: str
+) -> Message | None:
     return session.scalar(
-        sa.select(Message).where(Message.conversation_id == conversation_id, Message.client_id == client_id)
+        sa.select(Message).where(
+            Message.conversation_id == conversation_id,
+            Message.author == author,
+            Message.agent_id == agent.id,
+            Message.client_id == client_id,
+        )
     )
 
 

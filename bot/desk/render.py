@@ -58,9 +58,7 @@ def linked(text: str) -> Markup:
     for found in LINK.finditer(text):
         address = escape(found[0])
         parts.append(escape(text[end : found.start()]))
-        parts.append(
-            Markup('<a href="{0}" target="_blank" rel="noopener noreferrer">{0}</a>').format(address)
-        )
+        parts.append(ANCHOR.format(address))
         end = found.end()
     return Markup().join([*parts, escape(text[end:])])
 

@@ -4,8 +4,8 @@
      ▲                                   │
      └────────────give back──────────────┘        (an agent may also take from `bot`)
 
-Plain functions on plain data; the store carries them out in conditional UPDATEs, so that two
-callers racing get the same answer as two callers in turn.
+Plain functions on plain data; whoever carries them out locks the conversation's row first, so that
+two callers racing get the same answer as two callers in turn.
 """
 
 from dataclasses import dataclass

@@ -97,6 +97,11 @@ def spoke_last(session: Session, conversation_id: int) -> Author | None:
     )
 
 
+def bot_is_silenced(message: Message) -> bool:
+    """Whether this is the bot's, and a person speaks by now."""
+    return message.author is Author.BOT and message.conversation.state is State.AGENT
+
+
 def take_back_queued(session: Session, conversation_id: int) -> None:
     """A person speaks now: what the bot still meant to send is not sent."""
     session.execute(

@@ -232,7 +232,8 @@ class Message(Table):
         ),
         UniqueConstraint("conversation_id", "reply_no"),
         UniqueConstraint("account", "external_id"),
-        UniqueConstraint("conversation_id", "client_id"),
+        # What an agent's page sends twice; a customer's is part of its external id.
+        UniqueConstraint("conversation_id", "agent_id", "author", "client_id", name="uq_message_client_id"),
         Index(
             "ix_message_outbox",
             "id",

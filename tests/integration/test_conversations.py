@@ -255,7 +255,7 @@ def test_an_outage_waits_and_then_becomes_a_hand_off(shop: Shop):
     assert shop.replies() == []
     for _ in range(10):
         shop.passes(seconds=1)
-    assert shop.replies() == [shop.brain.outage_text]
+    assert shop.replies() == ["outage en"]
     assert shop.reason() == "outage"
 
 
@@ -273,6 +273,63 @@ def test_a_picture_goes_to_a_person(shop: Shop):
     shop.writes("", attachments=[{"type": "image", "url": "https://example.invalid/a.jpg"}])
     shop.passes(seconds=2)
     assert shop.reason() == "unreadable"
+
+
+def test_a_hanging_brain_is_an_outage_after_the_same_time(shop: Shop):
+    shop.brain.down = True
+    shop.writes("return_policy")
+
+    def hang() -> None:
+        shop.now += timedelta(seconds=20)
+
+    shop.brain.before_answer = hang
+    shop.passes(seconds=2)
+    assert shop.reason() == "outage"
+
+
+def test_a_customer_who_keeps_writing_during_an_outage_is_handed_over_too(shop: Shop):
+    shop.brain.down = True
+    shop.writes("return_policy")
+    shop.brain.before_answer = lambda: shop.writes("hello?")
+    for _ in range(12):
+        shop.passes(seconds=2)
+    assert shop.reason() == "outage"
+
+
+def test_what_was_never_said_is_not_taken_for_answered(shop: Shop):
+    shop.hears("upset")
+    shop.hears("store_hours")
+    shop.takes("Anna")
+    shop.does("Anna", desk.give_back)
+    shop.hears("ack")
+    assert shop.state() is State.BOT
+
+
+def test_a_question_that_waited_out_an_outage_of_the_whole_shop_is_still_answered(shop: Shop):
+    shop.writes("return_policy")
+    shop.now += timedelta(hours=25)
+    shop.writes("hello?")
+    shop.passes(seconds=2)
+    assert shop.replies() == ["answer return_policy"]
+
+
+def test_what_a_killed_process_had_claimed_is_taken_up_at_once(shop: Shop):
+    shop.writes("return_policy")
+    shop.now += timedelta(seconds=2)
+    assert turns.claim(shop.store, shop.settings, shop.now)
+    turns.release_all(shop.store)
+    shop.work()
+    assert len(shop.replies()) == 1
+
+
+def test_conversations_that_never_close_do_not_keep_others_from_closing(shop: Shop):
+    for number in range(inbox.BATCH + 5):
+        shop.writes("upset", f"held-{number}")
+        shop.takes("Anna", f"held-{number}")
+    shop.hears("return_policy")
+    shop.now += timedelta(hours=25)
+    assert inbox.close_idle(shop.store, shop.now, shop.settings.idle) == 1
+    assert shop.state() is State.CLOSED
 
 
 class TestAgents:
@@ -314,6 +371,18 @@ class TestAgents:
         first = shop.answers("Anna", "I'm sorry.", client_id="one")
         again = shop.answers("Anna", "I'm sorry.", client_id="one")
         assert first.id == again.id
+
+    def test_the_same_client_id_from_customer_and_agent_are_two_messages(self, shop: Shop):
+        shop.writes("upset", client_id="1")
+        shop.passes(seconds=2)
+        shop.takes("Anna")
+        shop.answers("Anna", "I'm sorry.", client_id="1")
+        shop.does("Anna", desk.note, client_id="1", text="A regular.")
+        shop.answers("Anna", "Still there?", client_id="2")
+        shop.writes("yes", client_id="2")
+        assert [m.text for m in shop.messages()][-4:] == ["I'm sorry.", "A regular.", "Still there?", "yes"]
+        with pytest.raises(Held):
+            shop.answers("Ben", "Hello", client_id="1")
 
     def test_a_note_is_never_the_customers(self, shop: Shop):
         shop.hears("upset")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.desk import agents, api
 from tests.support import Server, wait_for
 
 
@@ -76,6 +77,10 @@ def test_nothing_is_shown_without_a_log_in(server: Server, path: str):
     assert server.http.get(f"/api/desk/{path}").status_code == 401
 
 
+def test_nothing_is_done_without_a_log_in(server: Server):
+    assert server.http.post("/api/desk/conversations/1/take").status_code == 401
+
+
 @pytest.mark.parametrize("verb", ["take", "messages", "notes", "give-back", "resolve"])
 def test_what_is_not_there_is_not_found(server: Server, verb: str):
     anna = server.agent("Anna")
@@ -94,6 +99,15 @@ def test_guessing_passwords_is_slowed_down(server: Server):
     assert server.http.post("/api/desk/login", json=right).status_code == 429
 
 
+def test_nobody_locks_an_agent_out_from_afar(server: Server):
+    server.agent("Anna")
+    with server.services.store.unit_of_work() as session:
+        for number in range(30):
+            agents.note_failure(session, "anna@shop.example", f"10.0.0.{number}", server.services.clock())
+    right = {"email": "anna@shop.example", "password": "correct horse"}
+    assert server.http.post("/api/desk/login", json=right).status_code == 200
+
+
 def test_an_unknown_e_mail_is_refused_like_a_wrong_password(server: Server):
     server.agent("Anna")
     answers = [
@@ -107,8 +121,6 @@ def test_a_cookie_alone_changes_nothing(server: Server):
     """A browser adds the cookie to another site's form by itself; the CSRF token it can't know."""
     anna = server.agent("Anna")
     token = anna.headers["Authorization"].removeprefix("Bearer ")
-    from bot.desk import agents, api
-
     cookies = {"Cookie": f"{api.COOKIE}={token}"}
     assert server.http.get("/api/desk/conversations", headers=cookies).status_code == 200
     take = "/api/desk/conversations/1/take"

@@ -45,6 +45,17 @@ def test_a_reply_cannot_be_passed_off_as_somebody_elses(shop: Shop, conversation
     attack(shop.store, "UPDATE message SET reply_no = NULL WHERE public_id = 'a'")
     attack(shop.store, "UPDATE message SET author = 'agent' WHERE public_id = 'a'")
     attack(shop.store, "UPDATE message SET author = 'oracle', reply_no = NULL WHERE public_id = 'a'")
+    attack(shop.store, "UPDATE message SET author = 'agent', reply_no = NULL WHERE public_id = 'a'")
+
+
+def test_a_reply_cannot_be_removed_or_moved_away(shop: Shop, conversation: int):
+    shop.writes("invoice", who="other")
+    other = shop.conversation("other").id
+    sql(shop.store, bot_message(conversation, "1", "a"))
+    attack(shop.store, "DELETE FROM message WHERE public_id = 'a'")
+    attack(shop.store, f"UPDATE message SET conversation_id = {other} WHERE public_id = 'a'")
+    attack(shop.store, "UPDATE message SET reply_no = 2 WHERE public_id = 'a'")
+    sql(shop.store, "UPDATE message SET status = 'failed' WHERE public_id = 'a'")
 
 
 def test_a_customers_message_cannot_take_a_reply_number(shop: Shop, conversation: int):

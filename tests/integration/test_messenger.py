@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ class TestWebhook:
             entry(said("a\0b \ud800", "m_1")),
             entry(said("", "m_1", attachments=[{"type": None, "payload": None}, "x"])),
             entry(said("x", "m_1", quick_reply={"payload": {}})),
+            entry(said("", "m_1", attachments=[{"type": "image", "payload": {"sticker_id": [1]}}])),
+            entry(said("x", "m_1", sender="7\ud800\0")),
+            entry({"sender": {"id": "1"}, "timestamp": float("nan"), "read": {"watermark": float("inf")}}),
         ],
     )
     def test_signed_nonsense_is_acknowledged(self, server: Server, payload: object):
@@ -179,7 +183,7 @@ class Page(Shop):
         self.file()
         self.passes(seconds=2)
 
-    def sends(self, graph: StandIn) -> None:
+    def sends(self, graph: Callable[[httpx.Request], httpx.Response]) -> None:
         async def all_of_it() -> None:
             client = Graph(SETTINGS, httpx.MockTransport(graph))
             while await delivery.deliver(self.services, client):
@@ -275,6 +279,32 @@ class TestDelivery:
         page.now += timedelta(seconds=3)
         page.sends(graph)
         assert graph.texts == ["answer return_policy", "answer return_policy", "answer invoice"]
+
+    def test_a_person_who_takes_over_during_a_send_stops_its_repetition(self, page: Page):
+        page.gets(said("return_policy", "m_in"))
+
+        def slow(request: httpx.Request) -> httpx.Response:
+            page.takes("Anna", CUSTOMER)
+            return httpx.Response(503)
+
+        page.sends(slow)
+        page.now += timedelta(minutes=1)
+        graph = StandIn()
+        page.sends(graph)
+        assert graph.sent == []
+        assert page.outbox() == [(Author.BOT, Status.FAILED)]
+
+    def test_the_echo_of_one_part_does_not_settle_the_whole(self, page: Page):
+        page.gets(said("upset", "m_in"))
+        page.takes("Anna", CUSTOMER)
+        page.answers("Anna", "A sentence of some length. " * 150, CUSTOMER)
+        graph = StandIn(None, httpx.ReadTimeout("slow"))
+        page.sends(graph)
+        first, second = (body["message"]["metadata"] for body in graph.sent)
+        assert first != second
+        page.gets(echo("…", "m_out1", int(APP), metadata=first))
+        assert page.outbox()[-1] == (Author.AGENT, Status.UNKNOWN)
+        assert len(page.messages(CUSTOMER)) == 3
 
     def test_a_person_who_takes_over_stops_what_is_still_queued(self, page: Page):
         page.gets(said("return_policy", "m_in"))

@@ -48,6 +48,7 @@ def test_orders_are_imported_and_imported_again_without_harm(store: Store, tmp_p
         ("###,a@example.com,A,shipped,,,2026-11-19,,x\n", "line 3: number '###' has no digit"),
         ("1,nobody,A,shipped,,,2026-11-19,,x\n", "line 3: email 'nobody'"),
         ("1,a@example.com,A,shipped,,,19.11.2026,,x\n", "line 3: placed_at '19.11.2026'"),
+        ("1,a@example.com,A,shipped,,,2026-11-19junk,,x\n", "line 3: placed_at '2026-11-19junk'"),
         ("1,a@example.com,A,shipped,,,2026-02-30,,x\n", "line 3: placed_at '2026-02-30'"),
         ("1,a@example.com,A,shipped,,,2026-11-19,soon,x\n", "line 3: eta 'soon'"),
         ("1,a@example.com\n", "line 3: has too many or too few fields"),

@@ -193,3 +193,8 @@ def test_a_wrong_signature_is_refused(server: Server, signature: str):
     identity = {"email": "mina@example.com", "name": "Mina", "signature": signature}
     answer = server.http.post("/api/chat/sessions", json={"identity": identity})
     assert answer.status_code == 403
+
+
+def test_a_name_that_no_database_holds_is_refused(server: Server):
+    identity = {"email": "mina@example.com", "name": "Mi\0na", "signature": signed("mina@example.com")}
+    assert server.http.post("/api/chat/sessions", json={"identity": identity}).status_code == 422

@@ -40,6 +40,10 @@ def test_the_signing_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: P
         ("BURST_SECONDS", "nan"),
         ("NEW_TOPIC_CLOSES", "perhaps"),
         ("LEASE_SECONDS", "5"),
+        ("RASA_URL", "http://[::1"),
+        ("RASA_URL", "foo"),
+        ("MESSENGER_GRAPH_URL", "ftp://graph.invalid"),
+        ("SECRET_KEY", "short"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, name: str, value: str):

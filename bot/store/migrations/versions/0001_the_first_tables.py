@@ -248,7 +248,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
         sa.UniqueConstraint("account", "external_id", name=op.f("uq_message_account_external_id")),
         sa.UniqueConstraint(
-            "conversation_id", "client_id", name=op.f("uq_message_conversation_id_client_id")
+            "conversation_id", "agent_id", "author", "client_id", name="uq_message_client_id"
         ),
         sa.UniqueConstraint("conversation_id", "reply_no", name=op.f("uq_message_conversation_id_reply_no")),
         sa.UniqueConstraint("public_id", name=op.f("uq_message_public_id")),

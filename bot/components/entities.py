@@ -19,7 +19,10 @@ from bot.components.wishes import PERSON, request_in
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR, is_trainable=False)
 class DetailExtractor(GraphComponent, EntityExtractorMixin):
-    """Adds what `details_in` finds, and a plain request for a person. It comes before the topic, which needs to know a bare detail."""
+    """Adds what `details_in` finds, and a plain request for a person.
+
+    It comes before the topic, which needs to know a bare detail.
+    """
 
     @classmethod
     def create(

@@ -12,15 +12,17 @@ PERSON = "person"  # the entity's name
 
 _SOMEBODY = (
     r"(?:(?:a|an|the|some|your|any|real|actual|live|human|customer|care)\s+){0,4}"
-    r"(?:persons?|people|humans?|human being|agents?|representatives?|reps?|someone|somebody|some ?one|managers?|"
-    r"supervisors?|advisors?|operators?|colleagues?|employees?|staff|team|support|customer (?:service|care|support))\b"
+    r"(?:persons?|people|humans?|human being|agents?|representatives?|reps?|someone|somebody|some ?one|"
+    r"managers?|supervisors?|advisors?|operators?|colleagues?|employees?|staff|team|support|"
+    r"customer (?:service|care|support))\b"
 )
 _ENGLISH = (
     rf"\b(?:talk|speak|chat|talking|speaking|connect|connected|transfer|transferred|put|pass|forward)\b"
     rf"(?:\s+(?:me|this|it|us|live))?(?:\s+(?:through|over|on))?\s+(?:to|with)\s+{_SOMEBODY}",
     rf"\b(?:get|give|need|want|find)\s+(?:me\s+)?(?:a|an)\s+(?:real|live|actual|human)\s+{_SOMEBODY}",
     r"\b(?:real|live|actual) (?:person|human|agent)\b",
-    r"\b(?:have|get|ask|let|can|could|will|would|please)\s+(?:someone|somebody|anyone|anybody|an agent|you)?\s*"
+    r"\b(?:have|get|ask|let|can|could|will|would|please)\s+"
+    r"(?:someone|somebody|anyone|anybody|an agent|you)?\s*"
     r"(?:please\s+)?(?:call|phone|ring) me\b(?! (?:a|an|the|sam|it|when|if)\b)",
     r"\bcall me (?:back|asap|please|pls|now|today|tomorrow)\b",
 )

@@ -105,7 +105,8 @@ def test_decide_says_what_the_bot_would_do(tmp_path: Path):
         "hello": "hello",
         "empty": "",
         "command": "/ask_person",
-        "korean": "주문한 게 아직 안 왔어요",
+        "korean": "주문한 거 언제 와요?",
+        "german": "Ich möchte bitte wissen, wo meine Bestellung bleibt",
     }
     (tmp_path / "in.jsonl").write_text(
         "".join(json.dumps({"id": k, "text": v}) + "\n" for k, v in asked.items())
@@ -130,9 +131,11 @@ def test_decide_says_what_the_bot_would_do(tmp_path: Path):
     assert got["weather"] == ("hand_off", "unsure")
     assert got["hello"][0] == "ask"
     assert got["empty"][0] == got["command"][0] == "hand_off"
-    assert got["korean"] == ("hand_off", "unreadable")
+    assert got["korean"] == ("ask", "order_status")
+    assert got["german"] == ("hand_off", "unreadable")
     replies = {line["id"]: line["reply"] for line in lines}
-    assert all("automated" in reply for reply in replies.values())
+    assert all("automated" in reply for id_, reply in replies.items() if id_ != "korean")
+    assert "자동" in replies["korean"]
 
 
 class TestStarting:

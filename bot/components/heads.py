@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 from rasa.shared.nlu.constants import TEXT
 from rasa.shared.nlu.training_data.message import Message
-from scipy.sparse import csr_matrix, hstack, vstack
-from scipy.sparse.linalg import norm
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -43,7 +41,7 @@ class Head:
 
     def probabilities(self, messages: list[Message]) -> np.ndarray:
         """One row a message, one column a label; each row adds up to 1."""
-        scores = np.asarray(features_of(messages) @ self.weights.T) + self.bias
+        scores = features_of(messages) @ self.weights.T + self.bias
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         return scores / scores.sum(axis=1, keepdims=True)
 
@@ -60,17 +58,17 @@ class Head:
             return cls(tuple(map(str, stored["labels"])), stored["weights"], stored["bias"])
 
 
-def features_of(messages: list[Message]) -> csr_matrix:
+def features_of(messages: list[Message]) -> np.ndarray:
     """One row a message: its sentence vector, then its n-grams."""
-    return vstack([_row(message) for message in messages], format="csr")
+    return np.vstack([_row(message) for message in messages])
 
 
-def _row(message: Message) -> csr_matrix:
+def _row(message: Message) -> np.ndarray:
     """Raises ValueError when a featurizer is missing from `config.yml`."""
     _, meaning = message.get_dense_features(TEXT)
     _, spelling = message.get_sparse_features(TEXT)
     if meaning is None or spelling is None:
         raise ValueError("The pipeline in config.yml needs the sentence and the n-gram featurizer.")
-    counts = csr_matrix(spelling.features, dtype=np.float32)
-    ngrams = counts * (NGRAM_WEIGHT / max(1.0, float(norm(counts))))
-    return hstack([csr_matrix(meaning.features.astype(np.float32)), ngrams], format="csr")
+    counts = spelling.features.toarray().astype(np.float32)
+    ngrams = counts * (NGRAM_WEIGHT / max(1.0, float(np.linalg.norm(counts))))
+    return np.hstack([meaning.features.astype(np.float32), ngrams])

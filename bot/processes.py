@@ -45,7 +45,7 @@ async def run(settings: Settings) -> None:
         _greet(settings, await asyncio.to_thread(_seed, settings))
         group.create_task(keep("actions", actions_command(settings)))
         if not training.model_path().exists():
-            say("Training the model (only when its inputs changed; about a minute) …")
+            say("Training the model (only when its inputs changed; a minute or two) …")
         model = await training.train()
         say("Loading the model … messages are accepted already and answered when it is ready.")
         group.create_task(keep("rasa", rasa_command(settings, model)))

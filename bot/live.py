@@ -111,6 +111,13 @@ def newest(store: Store) -> int:
         return session.scalar(sa.select(sa.func.max(Event.id))) or 0
 
 
+def cursor(store: Store, last_event_id: str, after: int | None) -> int:
+    """Where a stream goes on: at `Last-Event-ID` if it is one of ours, else `after`, else from now on."""
+    if last_event_id.isascii() and last_event_id.isdigit():
+        after = int(last_event_id)
+    return newest(store) if after is None else min(after, 2**62)
+
+
 def since(store: Store, after: int, stream: str | None = None) -> list[Happened]:
     """Up to `BATCH` events after an id, oldest first, of one stream or of all."""
     query = sa.select(Event).where(Event.id > after).order_by(Event.id).limit(BATCH)

@@ -198,11 +198,8 @@ async def events(
     last_event_id: Annotated[str, Header()] = "",
 ) -> EventSourceResponse:
     """Live messages and states (SSE), from `Last-Event-ID`, else `after`, else from now on."""
-    if last_event_id.isascii() and last_event_id.isdigit():
-        after = int(last_event_id)
-    if after is None:
-        after = await run_in_threadpool(live.newest, services.store)
-    return EventSourceResponse(_stream(services, visitor, min(after, 2**62)), ping=PING_SECONDS)
+    after = await run_in_threadpool(live.cursor, services.store, last_event_id, after)
+    return EventSourceResponse(_stream(services, visitor, after), ping=PING_SECONDS)
 
 
 async def _stream(services: Services, visitor: Visitor, after: int) -> AsyncIterator[dict[str, str]]:

@@ -39,10 +39,7 @@ async def events(
 
     A `logged-out` event ends the stream soon after the session has ended.
     """
-    if last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), 2**62)
-    if after is None:
-        after = await run_in_threadpool(live.newest, services.store)
+    after = await run_in_threadpool(live.cursor, services.store, last_event_id, after)
     return EventSourceResponse(_stream(services, reader.token, after), ping=PING_SECONDS)
 
 

@@ -1,74 +1,82 @@
-"""Logistic regression over the features of a message, shared by the topic and the tone."""
+"""The classifier that the topic and the tone share: a linear one, and the nearest examples.
+
+A linear support vector machine draws the lines between the labels; alone, it is just as sure of what
+lies far from every example, as long as it is on the right side: "when do classes start" looks like
+opening hours. How close the nearest examples of a label are tells the two apart.
+"""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from rasa.shared.nlu.constants import TEXT
-from rasa.shared.nlu.training_data.message import Message
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from scipy.sparse import csr_matrix, hstack
+from sklearn.svm import LinearSVC
 
-# The sentence vector has length 1 and so has each row of n-gram counts. This weighs the two: meaning
-# leads, spelling decides between near neighbours and catches shop words the encoder doesn't know.
-NGRAM_WEIGHT = 0.6
-STEPS = 100
+from bot.components.spelling import Spelling
+
+_FILE = "head.npz"
 
 
 @dataclass(frozen=True)
 class Head:
     """A trained classifier. Kept as plain arrays: loading them can't run code, as a pickle can."""
 
-    labels: tuple[str, ...]
-    weights: np.ndarray  # one row a label
+    labels: np.ndarray  # in alphabetical order
+    meaning: np.ndarray  # weights of the sentence vector: one row a dimension, one column a label
+    spelling: np.ndarray  # weights of the spelling's columns
     bias: np.ndarray
+    letters: np.ndarray  # how rare a column is
+    words: np.ndarray
+    examples: np.ndarray  # sentence vectors in the order of their labels
+    starts: np.ndarray  # where each label's examples begin
 
     @classmethod
-    def fit(cls, messages: list[Message], labels: list[str], strength: float) -> Head:
-        """Learns `labels` of `messages`; a larger `strength` follows the examples more closely."""
-        # A hundred steps: more take minutes and no longer change which label wins.
-        model = LogisticRegression(C=strength, max_iter=STEPS, tol=1e-2, class_weight="balanced")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(features_of(messages), labels)
-        weights, bias = model.coef_, model.intercept_
-        if len(model.classes_) == 2:  # scikit-learn keeps only the second label's row
-            weights, bias = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, bias[0]])
-        return cls(tuple(model.classes_), weights.astype(np.float32), bias.astype(np.float32))
+    def fit(cls, texts: Sequence[str], vectors: np.ndarray, labels: Sequence[str], strength: float) -> Head:
+        """Learns `labels`; `vectors` has one row of length 1 a text."""
+        names = np.array(labels)
+        spelling = Spelling.of(texts)
+        machine = LinearSVC(C=strength, class_weight="balanced", tol=1e-3, max_iter=300, random_state=0)
+        machine.fit(hstack([csr_matrix(vectors), spelling.features(texts)], format="csr"), names)
+        weights, bias = machine.coef_.astype(np.float32), machine.intercept_.astype(np.float32)
+        if len(machine.classes_) == 2:  # scikit-learn keeps only the second label's row
+            weights, bias = np.vstack([-weights, weights]), np.hstack([-bias, bias])
+        order = np.argsort(names, kind="stable")
+        starts = np.unique(names[order], return_index=True)[1]
+        size = vectors.shape[1]
+        return cls(
+            labels=machine.classes_,
+            meaning=np.ascontiguousarray(weights[:, :size].T),
+            spelling=np.ascontiguousarray(weights[:, size:].T),
+            bias=bias,
+            letters=spelling.letters,
+            words=spelling.words,
+            examples=vectors[order].astype(np.float32),
+            starts=starts,
+        )
 
-    def probabilities(self, messages: list[Message]) -> np.ndarray:
-        """One row a message, one column a label; each row adds up to 1."""
-        scores = features_of(messages) @ self.weights.T + self.bias
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
+    def closeness(self, vectors: np.ndarray, nearest: int) -> np.ndarray:
+        """One row a vector, one column a label: the mean cosine, 0 to 1, to its `nearest` examples."""
+        cosines = np.clip(vectors @ self.examples.T, 0.0, 1.0)
+        columns = []
+        for label in np.split(cosines, self.starts[1:], axis=1):
+            kept = min(nearest, label.shape[1])
+            columns.append(np.partition(label, -kept, axis=1)[:, -kept:].mean(axis=1))
+        return np.stack(columns, axis=1)
+
+    def margins(self, texts: Sequence[str], vectors: np.ndarray) -> np.ndarray:
+        """One row a text, one column a label: on which side of the label's line it is, and how far."""
+        spelled = Spelling(self.letters, self.words).features(texts)
+        return vectors @ self.meaning + spelled @ self.spelling + self.bias
 
     def save(self, folder: Path) -> None:
         """Writes the one file that `load` reads."""
-        np.savez_compressed(
-            folder / "head.npz", labels=np.array(self.labels), weights=self.weights, bias=self.bias
-        )
+        np.savez_compressed(folder / _FILE, **asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> Head:
         """Reads what `save` wrote."""
-        with np.load(folder / "head.npz", allow_pickle=False) as stored:
-            return cls(tuple(map(str, stored["labels"])), stored["weights"], stored["bias"])
-
-
-def features_of(messages: list[Message]) -> np.ndarray:
-    """One row a message: its sentence vector, then its n-grams."""
-    return np.vstack([_row(message) for message in messages])
-
-
-def _row(message: Message) -> np.ndarray:
-    """Raises ValueError when a featurizer is missing from `config.yml`."""
-    _, meaning = message.get_dense_features(TEXT)
-    _, spelling = message.get_sparse_features(TEXT)
-    if meaning is None or spelling is None:
-        raise ValueError("The pipeline in config.yml needs the sentence and the n-gram featurizer.")
-    counts = spelling.features.toarray().astype(np.float32)
-    ngrams = counts * (NGRAM_WEIGHT / max(1.0, float(np.linalg.norm(counts))))
-    return np.hstack([meaning.features.astype(np.float32), ngrams])
+        with np.load(folder / _FILE, allow_pickle=False) as stored:
+            return cls(**{field.name: stored[field.name] for field in fields(cls)})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
@@ -12,7 +14,9 @@ from rasa.shared.nlu.constants import ENTITIES, TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
+from bot.components.featurizer import vectors_of
 from bot.components.heads import Head
+from bot.components.language import language_of
 
 CALM, UPSET = "calm", "upset"
 TONE = "tone"
@@ -35,8 +39,11 @@ class ToneReader(GraphComponent):
 
     @staticmethod
     def get_default_config() -> dict[str, Any]:
-        """`strength`: the C of logistic regression; `threshold`: upset from this probability on."""
-        return {"strength": 10.0, "threshold": 0.5}
+        """`strength`, `nearest` and `closeness` as for the topic.
+
+        `threshold`: upset from this score on, by language (`other`: all that aren't listed).
+        """
+        return {"strength": 0.1, "nearest": 3, "closeness": 2.0, "threshold": {"other": 0.0}}
 
     @classmethod
     def create(
@@ -68,19 +75,32 @@ class ToneReader(GraphComponent):
         tones = [tone_of(example) for example in examples]
         if UPSET not in tones:
             raise ValueError("data/nlu.yml marks no example with `metadata: {tone: upset}`.")
-        self._head = Head.fit(examples, tones, self._config["strength"])
+        texts = [example.get(TEXT) for example in examples]
+        self._head = Head.fit(texts, vectors_of(examples), tones, self._config["strength"])
         with self._storage.write_to(self._resource) as folder:
             self._head.save(folder)
         return self._resource
 
     def process(self, messages: list[Message]) -> list[Message]:
         """Adds the entity to upset messages."""
-        upset = self._head.probabilities(messages)[:, self._head.labels.index(UPSET)]
-        for message, probability in zip(messages, upset, strict=True):
-            if probability >= self._config["threshold"]:
-                entity = _entity(message.get(TEXT), float(probability))
+        for message in messages:
+            text = message.get(TEXT)
+            score = self._score(text, vectors_of([message]))
+            if score >= self._threshold(text):
+                entity = _entity(text, 1 / (1 + math.exp(-2 * score)))
                 message.set(ENTITIES, [*message.get(ENTITIES, []), entity], add_to_output=True)
         return messages
+
+    def _score(self, text: str, vector: np.ndarray) -> float:
+        """Above 0 is rather upset, below rather calm."""
+        closeness = self._head.closeness(vector, self._config["nearest"])
+        scores = self._head.margins([text], vector) / 2 + self._config["closeness"] * closeness
+        calm, upset = scores[0]
+        return float(upset - calm)
+
+    def _threshold(self, text: str) -> float:
+        thresholds = self._config["threshold"]
+        return float(thresholds.get(language_of(text), thresholds["other"]))
 
 
 def tone_of(example: Message) -> str:

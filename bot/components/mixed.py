@@ -47,7 +47,9 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
     """
     sure = [part for part in parts if part.confidence >= threshold]
     for intent in _PEOPLE:
-        found = [guess for guess in (whole, *sure) if guess.intent == intent and guess.confidence >= threshold]
+        found = [
+            guess for guess in (whole, *sure) if guess.intent == intent and guess.confidence >= threshold
+        ]
         if found:
             return Matter(intent, found[0].confidence, _topics(sure))
     topics = _topics(sure)
@@ -56,13 +58,13 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
         open_question = any(part.question and part not in sure for part in parts)
         if open_question or len(topics) > MOST_TOPICS:
             return Matter(None, whole.confidence, topics)
-        first = whole.intent if whole_is_sure and whole.intent in topics else topics[0]
         least = min(part.confidence for part in sure if part.intent in topics)
-        return Matter(first, least, tuple(topic for topic in topics if topic != first))
+        return Matter(topics[0], least, topics[1:])
+    open_question = any(part.question and part not in sure and part.intent != whole.intent for part in parts)
+    if open_question and (topics or whole.intent in _AROUND):
+        return Matter(None, whole.confidence, topics)
     if whole_is_sure and whole.intent not in _AROUND:
         return Matter(whole.intent, whole.confidence)
-    if any(part.question and part not in sure for part in parts):
-        return Matter(None, whole.confidence)
     if topics and (whole.intent == topics[0] or len(sure) == len(parts)):
         return Matter(topics[0], max(part.confidence for part in sure if part.intent == topics[0]))
     return Matter(whole.intent if whole_is_sure else None, whole.confidence)

@@ -23,12 +23,8 @@ LETTERS_WEIGHT, WORDS_WEIGHT = 1.0, 0.5
 
 _DIGITS = re.compile(r"\d+")
 _COUNTED = {"alternate_sign": False, "norm": None, "dtype": np.float32}
-_LETTERS = HashingVectorizer(
-    analyzer="char_wb", ngram_range=(2, 5), n_features=LETTER_COLUMNS, **_COUNTED
-)
-_WORDS = HashingVectorizer(
-    token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), n_features=WORD_COLUMNS, **_COUNTED
-)
+_LETTERS = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 5), n_features=LETTER_COLUMNS, **_COUNTED)
+_WORDS = HashingVectorizer(ngram_range=(1, 2), n_features=WORD_COLUMNS, **_COUNTED)
 
 
 @dataclass(frozen=True)

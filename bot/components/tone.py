@@ -16,7 +16,6 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from bot.components.featurizer import vectors_of
 from bot.components.heads import Head
-from bot.components.language import language_of
 
 CALM, UPSET = "calm", "upset"
 TONE = "tone"
@@ -41,9 +40,9 @@ class ToneReader(GraphComponent):
     def get_default_config() -> dict[str, Any]:
         """`strength`, `nearest` and `closeness` as for the topic.
 
-        `threshold`: upset from this score on, by language (`other`: all that aren't listed).
+        `threshold`: upset from this score on; above 0 a message is rather upset than calm.
         """
-        return {"strength": 0.1, "nearest": 3, "closeness": 2.0, "threshold": {"other": 0.0}}
+        return {"strength": 0.1, "nearest": 3, "closeness": 2.0, "threshold": 0.0}
 
     @classmethod
     def create(
@@ -86,21 +85,17 @@ class ToneReader(GraphComponent):
         for message in messages:
             text = message.get(TEXT)
             score = self._score(text, vectors_of([message]))
-            if score >= self._threshold(text):
+            if score >= self._config["threshold"]:
                 entity = _entity(text, 1 / (1 + math.exp(-2 * score)))
                 message.set(ENTITIES, [*message.get(ENTITIES, []), entity], add_to_output=True)
         return messages
 
     def _score(self, text: str, vector: np.ndarray) -> float:
-        """Above 0 is rather upset, below rather calm."""
+        """How much rather upset than calm."""
         closeness = self._head.closeness(vector, self._config["nearest"])
         scores = self._head.margins([text], vector) / 2 + self._config["closeness"] * closeness
         calm, upset = scores[0]
         return float(upset - calm)
-
-    def _threshold(self, text: str) -> float:
-        thresholds = self._config["threshold"]
-        return float(thresholds.get(language_of(text), thresholds["other"]))
 
 
 def tone_of(example: Message) -> str:

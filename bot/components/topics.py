@@ -92,12 +92,16 @@ class TopicClassifier(GraphComponent, IntentClassifier):
     def process(self, messages: list[Message]) -> list[Message]:
         """Sets `intent`, `intent_ranking` and an entity for each further topic."""
         for message in messages:
-            if only_details(message.get(TEXT), message.get(ENTITIES, [])):
+            if self._is_bare_detail(message):
                 ranking, matter = [], Matter(Remark.GIVE_DETAILS.value, 1.0)
             else:
                 ranking, matter = self._read(message)
             self._set(message, ranking, matter)
         return messages
+
+    def _is_bare_detail(self, message: Message) -> bool:
+        known = Remark.GIVE_DETAILS.value in self._head.labels
+        return known and only_details(message.get(TEXT), message.get(ENTITIES, []))
 
     def _read(self, message: Message) -> tuple[list[dict[str, Any]], Matter]:
         """The ranking of the whole message's intents, and what it is about with its parts."""

@@ -91,13 +91,13 @@ class Reading:
     """What Rasa read in the turn's text."""
 
     intent: Topic | Remark | None = None  # None: not sure enough
-    topics: tuple[Topic, ...] = ()  # every question in it, the intent's own left out
     confidence: float = 0.0  # of the most likely intent, 0 to 1
     upset: bool = False
     readable: bool = True  # a language that the bot speaks
     order_number: str | None = None
     email: str | None = None
     found: Found | None = None  # set once the look-up ran
+    topics: tuple[Topic, ...] = ()  # further questions in the same message
 
 
 @dataclass(frozen=True)

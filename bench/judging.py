@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 # Where a neighbouring topic's answer also answers, or a person is as right as an answer.
 NEIGHBOURS = (
     {"shipping_options", "shipping_cost", "delivery_time"},
@@ -94,9 +96,24 @@ def blind(path: Path) -> list[Example]:
     ]
 
 
+def held_out(path: Path, lang: str) -> list[Example]:
+    """A file of `tests/nlu` in Rasa's own format, its examples one a line as text."""
+    blocks = yaml.safe_load(path.read_text(encoding="utf-8"))["nlu"]
+    return [
+        Example(line[2:].strip(), lang, block["intent"], path.stem, _tone(block) == "upset")
+        for block in blocks
+        for line in block["examples"].splitlines()
+        if line.startswith("- ")
+    ]
+
+
+def _tone(block: dict[str, Any]) -> str | None:
+    return (block.get("metadata") or {}).get("tone")
+
+
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 def count(example: Example, decision: dict[str, Any], add: Callable[[str, bool], None]) -> bool:

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import csv
 import json
+import logging
 import resource
 import subprocess
 import sys
@@ -94,17 +95,13 @@ async def measured(name: str, data: Path) -> Result:
         await judge(agent, examples, result)
         await judge_mixed(agent, result)
         result.memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        plain = pipeline(name, Path(folder), with_tone=False)
         for bot in BOTS:
-            result.hint3[bot] = await judge_hint3(plain, data / "hint3", bot, Path(folder))
+            result.hint3[bot] = await judge_hint3(config, data / "hint3", bot, Path(folder))
     return result
 
 
-def pipeline(name: str, folder: Path, with_tone: bool = True) -> Path:
-    """The config file of a pipeline: ours, or the one that `rasa init` writes.
-
-    HINT3 has no tones to learn from, so there the head for it is left out.
-    """
+def pipeline(name: str, folder: Path) -> Path:
+    """The config file of a pipeline: ours, or the one that `rasa init` writes."""
     import rasa.cli
     from rasa.shared.utils.io import read_yaml_file, write_yaml
 
@@ -115,10 +112,8 @@ def pipeline(name: str, folder: Path, with_tone: bool = True) -> Path:
         from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 
         config, _ = DefaultV1Recipe.auto_configure(str(source), config)
-    if not with_tone:
-        config["pipeline"] = [c for c in config["pipeline"] if not c["name"].endswith("ToneReader")]
     config.pop("policies", None)
-    path = folder / f"{name}-{with_tone}.yml"
+    path = folder / f"{name}.yml"
     write_yaml({"recipe": "default.v1", "assistant_id": "bench", "language": "en", **config}, path)
     return path
 
@@ -134,6 +129,9 @@ def train(config: Path, examples: Path, out: Path) -> Any:
 
 async def judge(agent: Any, examples: list[Example], result: Result) -> None:
     """Decides every message as a first private one."""
+    from rasa.utils.log_utils import configure_structlog
+
+    configure_structlog(logging.ERROR)  # each message would be written to the log
     await agent.parse_message("hello")  # loads what is loaded late
     start = time.perf_counter()
     read = [await agent.parse_message(example.text) for example in examples]

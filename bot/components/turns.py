@@ -18,8 +18,7 @@ from rasa.shared.core.events import ActionExecuted, Event, SlotSet, UserUttered
 from bot.components.details import EMAIL, ORDER_NUMBER
 from bot.components.language import READABLE, language_of
 from bot.components.plan import AUTOMATED, LOOK_UP, OrderFacts, plan
-from bot.components.tone import TONE, UPSET
-from bot.components.topics import TOPIC
+from bot.components.reader import TONE, TOPIC, UPSET
 from bot.components.wishes import PERSON
 from bot.domain.rule import Action, Context, Decision, Detail, Found, Proposal, Reading, decide, last_word
 from bot.domain.words import Remark, State, Topic

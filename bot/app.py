@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import delivery, inbox, live, turns
+from bot import accounts, courtesy, delivery, inbox, live, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
-from bot.channels.messenger import Graph
+from bot.channels.graph import Graph
 from bot.desk import agents, api, events, pages
 from bot.desk.render import static
 from bot.domain.errors import (
@@ -62,6 +62,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     store.migrate()
     if store.is_sqlite:
         turns.release_all(store)
+        delivery.release_all(store, utc_now())
     hub = Hub(store)
     store.on_events(hub.wake)
     brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
@@ -113,9 +114,14 @@ class Jobs:
         """Runs every job; at the end lets each finish the step in hand."""
         self.bell.hang()
         watch = asyncio.create_task(self._watch_brain(services))
-        steps = [(self._filing(services), 1), (self._turns(services), services.settings.workers)]
-        if services.settings.messenger.page_token:
-            steps.append((lambda: delivery.deliver(services, graph), services.settings.workers))
+        workers = services.settings.workers
+        steps = [
+            (self._filing(services), 1),
+            (self._turns(services), workers),
+            (lambda: delivery.deliver(services, graph), workers),
+            (lambda: courtesy.notice(services, graph), 1),
+            (lambda: courtesy.ask_name(services, graph), 1),
+        ]
         tasks = [asyncio.create_task(self._repeat(step)) for step, count in steps for _ in range(count)]
         tasks.append(asyncio.create_task(self._repeat(self._closing(services), IDLE_POLL)))
         yield
@@ -182,7 +188,16 @@ async def _readyz(request: Request) -> Response:
     services: Services = request.app.state.services
     await run_in_threadpool(live.newest, services.store)  # or StoreDown, which is a 503 too
     ready = await services.brain.is_ready()
-    return JSONResponse({"ready": ready, "brain": ready}, status_code=200 if ready else 503)
+    troubles = await run_in_threadpool(_troubles, services)
+    return JSONResponse(
+        {"ready": ready, "brain": ready, "accounts_in_trouble": troubles}, status_code=200 if ready else 503
+    )
+
+
+def _troubles(services: Services) -> dict[str, str]:
+    """Each channel account in trouble. What it should send is kept, so the process is ready all the same."""
+    with services.store.read() as session:
+        return {alert.account: alert.trouble.value for alert in accounts.alerts(session)}
 
 
 async def _our_error(_request: Request, error: Exception) -> Response:

@@ -27,6 +27,7 @@ from bot import inbox, live
 from bot.domain.errors import BadInput, NotAllowed, NotLoggedIn
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author, Button, Channel, State
+from bot.filing import Kind
 from bot.orders import normal_email
 from bot.services import Services
 from bot.settings import Settings, opens_at
@@ -157,7 +158,7 @@ def receive(body: MessageIn, visitor: Caller, services: Shared, response: Respon
         account=ACCOUNT,
         thread=visitor.thread,
         external_id=hashlib.sha256(f"{visitor.thread}\n{body.client_id}".encode()).hexdigest(),
-        kind=inbox.Kind.MESSAGE,
+        kind=Kind.MESSAGE,
         payload={
             "text": body.text,
             "client_id": body.client_id,

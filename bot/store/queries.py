@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, lazyload
 
 from bot.domain.words import Author, State, Status
-from bot.store.tables import Conversation, HandOff, Identity, Message
+from bot.store.tables import Conversation, HandOff, Identity, Message, Part
 
 
 def replies_used(session: Session, conversation_id: int) -> int:
@@ -35,6 +35,34 @@ def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
 def locked(session: Session, conversation_id: int) -> Conversation | None:
     """A conversation that nobody else changes until the commit."""
     return session.scalar(for_update(sa.select(Conversation).where(Conversation.id == conversation_id)))
+
+
+def locked_message(session: Session, message_id: int) -> Message | None:
+    """A message that nobody else changes until the commit.
+
+    Its conversation is locked first, as everywhere: two that lock in another order could wait for each
+    other.
+    """
+    conversation_id = session.scalar(sa.select(Message.conversation_id).where(Message.id == message_id))
+    if conversation_id is None or locked(session, conversation_id) is None:
+        return None
+    return session.get(Message, message_id, with_for_update={"of": Message}, populate_existing=True)
+
+
+def keep_part(session: Session, message: Message, number: int, external_id: str) -> None:
+    """Notes the channel's id of a part of a long message, once."""
+    if session.get(Part, (message.id, number)) is None:
+        kept = unused(session, message.account, external_id)
+        if kept:
+            session.add(Part(message_id=message.id, number=number, account=message.account, external_id=kept))
+
+
+def unused(session: Session, account: str, external_id: str) -> str | None:
+    """A channel's id of what we sent; None if it has given it to another message already."""
+    ours = sa.select(Message.id).where(Message.account == account, Message.external_id == external_id)
+    part = sa.select(Part.number).where(Part.account == account, Part.external_id == external_id)
+    taken = session.scalar(ours.limit(1)) is not None or session.scalar(part.limit(1)) is not None
+    return None if taken else external_id[:255]
 
 
 def find_identity(session: Session, account: str, thread: str) -> Identity | None:

@@ -14,8 +14,9 @@ import pytest
 
 from bot import delivery, inbox
 from bot.channels import messenger
-from bot.channels.messenger import Graph, split
+from bot.channels.graph import Graph
 from bot.desk import conversations as desk
+from bot.domain.texts import split
 from bot.domain.words import Author, Channel, State, Status
 from bot.settings import Messenger
 from bot.store.engine import Store
@@ -110,7 +111,7 @@ class TestWebhook:
             "message",
             "other",
             "standby",
-            "other",
+            "policy",
         ]
 
     @pytest.mark.parametrize(
@@ -389,8 +390,8 @@ def test_a_customer_on_two_channels_has_two_conversations(page: Page):
 @pytest.mark.parametrize("length", [0, 1, 1999, 2000, 2001, 5000])
 def test_splitting_keeps_every_word(length: int):
     text = ("word " * 1000)[:length].strip()
-    parts = split(text)
+    parts = split(text, Channel.MESSENGER)
     assert " ".join(parts).split() == text.split()
     assert all(0 < len(part) <= 2000 for part in parts)
-    unbroken = split("x" * length)
+    unbroken = split("x" * length, Channel.MESSENGER)
     assert "".join(unbroken) == "x" * length

@@ -4,6 +4,7 @@ import heapq
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -15,12 +16,13 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
-from bot import live
+from bot import accounts, live
 from bot.channels.web import Shared
 from bot.desk import agents, api, conversations
 from bot.desk.events import Reader
 from bot.desk.render import Times, page
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
+from bot.domain.window import window
 from bot.domain.words import Author, State
 from bot.services import Services
 from bot.store.tables import Agent, HandOff, Message
@@ -120,7 +122,7 @@ def thread(
 ) -> Response:
     """A conversation and its customer's card alone, for a page that refreshes itself."""
     with services.store.read() as session:
-        shown = _thread(session, reader, conversation_id)
+        shown = _thread(session, reader, conversation_id, services.clock())
     csrf = agents.csrf_token(reader.token)
     return page("thread.html", _times(services), **shown, view=view, csrf=csrf)
 
@@ -231,7 +233,7 @@ def _desk(
     with services.store.read() as session:
         shown = _queue(session, caller.agent, view) | {"csrf": agents.csrf_token(caller.token)}
         if open_id is not None:
-            shown |= _thread(session, caller, open_id) | {"draft": draft}
+            shown |= _thread(session, caller, open_id, services.clock()) | {"draft": draft}
     return page(
         "desk.html",
         _times(services),
@@ -254,15 +256,20 @@ def _queue(session: Session, agent: Agent, view: View) -> dict[str, Any]:
         "rows": conversations.listed(session, state, holder),
         "counts": conversations.counts(session, agent),
         "limit": conversations.LIST_LIMIT,
+        "alerts": accounts.alerts(session),
     }
 
 
-def _thread(session: Session, caller: api.Caller, conversation_id: int) -> dict[str, Any]:
+def _thread(session: Session, caller: api.Caller, conversation_id: int, now: datetime) -> dict[str, Any]:
     """A conversation as its page shows it. Raises NotFound."""
     detail = conversations.detail(session, conversation_id, caller.agent)
     first = conversations.listed(session, State.WAITING, limit=1)
     return {
         "it": detail,
+        "window": window(detail.conversation.channel, detail.conversation.identity.wrote_at, now),
+        "progress": {
+            one.id: conversations.progress(one, detail.conversation.identity) for one in detail.messages
+        },
         "timeline": _timeline(detail),
         "hand_off": next((h for h in reversed(detail.hand_offs) if h.ended_at is None), None),
         "notes": [message for message in detail.messages if message.author is Author.NOTE],

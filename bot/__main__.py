@@ -62,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("--email", required=True)
     agent.add_argument("--name", required=True)
     agent.add_argument("--role", required=True, choices=("agent", "supervisor"))
+    profile = add(
+        "set-up-messenger",
+        set_up_messenger,
+        "Send Get Started, greeting and ice breakers to Meta; subscribe.",
+    )
+    profile.add_argument("--file", type=Path, help="texts, as in bot/channels/profile.yml (the default)")
+    add("doctor", doctor, "Check the connection to Meta; ends with 1 if there is a problem.")
     return parser
 
 
@@ -141,6 +148,46 @@ def add_agent(settings: Settings, options: argparse.Namespace) -> None:
     with _store(settings).unit_of_work() as session:
         agent = agents.add_agent(session, options.email, options.name, options.role, password, utc_now())
     print(f"{agent.email} can log in at the desk.")
+
+
+def set_up_messenger(settings: Settings, options: argparse.Namespace) -> None:
+    """What customers see before they write, in the shop's languages."""
+    from bot.channels import profile  # noqa: PLC0415
+    from bot.channels.graph import Graph  # noqa: PLC0415
+
+    async def done() -> list[str]:
+        graph = Graph(settings.messenger)
+        try:
+            return await profile.set_up(settings, graph, options.file or profile.FILE)
+        finally:
+            await graph.close()
+
+    print("\n".join(asyncio.run(done())))
+
+
+def doctor(settings: Settings, _options: argparse.Namespace) -> None:
+    """A line for each finding. Raises Unwell if one is a problem."""
+    from bot import doctor as checks  # noqa: PLC0415
+    from bot.channels.graph import Graph  # noqa: PLC0415
+
+    async def problems() -> int:
+        graph, count = Graph(settings.messenger), 0
+        try:
+            async for finding in checks.examine(settings, _store(settings), graph):
+                print(finding, flush=True)
+                count += finding.mark is checks.Mark.PROBLEM
+        finally:
+            await graph.close()
+        return count
+
+    count = asyncio.run(problems())
+    if count:
+        raise Unwell(f"{count} {'problem' if count == 1 else 'problems'}.")
+    print("No problem.")
+
+
+class Unwell(ReplyTwiceError):
+    """The doctor has found a problem."""
 
 
 def _store(settings: Settings) -> "Store":

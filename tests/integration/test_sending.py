@@ -1,6 +1,7 @@
 """Sending over Meta's Graph under every fault: nothing twice, nothing lost, and whoever runs the shop is told."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,13 @@ OTHER = "6120394857203941"
 
 
 @pytest.fixture
-def page(store: Store, tmp_path: Path) -> Page:
-    return Page(store, settings_for(tmp_path))
+def page(tmp_path: Path) -> Iterator[Page]:
+    """A shop on the embedded database; where the database matters, a class asks for both kinds."""
+    settings = settings_for(tmp_path)
+    store = Store(settings.database_url)
+    store.migrate()
+    yield Page(store, settings)
+    store.close()
 
 
 @pytest.fixture
@@ -43,6 +49,10 @@ class Died(BaseException):
 
 class TestParts:
     """A long text is one reply in several messages, and no part is sent twice."""
+
+    @pytest.fixture
+    def page(self, store: Store, tmp_path: Path) -> Page:
+        return Page(store, settings_for(tmp_path))
 
     def parts(self, page: Page) -> list[str]:
         with page.store.read() as session:
@@ -215,6 +225,10 @@ class TestFaults:
 
 class TestAccounts:
     """What is the matter with one Page stops that Page alone, keeps its queue, and is told."""
+
+    @pytest.fixture
+    def page(self, store: Store, tmp_path: Path) -> Page:
+        return Page(store, settings_for(tmp_path))
 
     def test_throttling_pauses_the_page_twice_as_long_each_time(self, page: Page):
         page.says("return_policy", "m_1")

@@ -25,13 +25,9 @@ SECONDS = int(MONDAY_NOON.timestamp())
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def page(embedded: Store, tmp_path: Path) -> Page:
     """A shop on the embedded database; where the database matters, a class asks for both kinds."""
-    settings = settings_for(tmp_path)
-    store = Store(settings.database_url)
-    store.migrate()
-    yield Page(store, settings)
-    store.close()
+    return Page(embedded, settings_for(tmp_path))
 
 
 def event(_at: int = 0, _sender: str = CUSTOMER, **what: Any) -> dict[str, Any]:
@@ -551,3 +547,29 @@ def test_an_old_database_learns_the_new_columns_and_keeps_its_rows(database_url:
     with pytest.raises(sa.exc.IntegrityError), store.unit_of_work() as session:
         session.execute(sa.text("UPDATE identity SET channel = 'pigeon'"))
     store.close()
+
+
+def test_the_desks_page_shows_what_meta_tells(tmp_path: Path):
+    with Server(settings_for(tmp_path, BURST_SECONDS="0.1")) as server:
+        server.agent("Anna")
+        page = Page(server.services.store, server.settings)
+        page.now = server.services.clock()
+        picture = {"type": "image", "payload": {"url": "https://x.invalid/1.jpg"}}
+        place = {"type": "location", "payload": {"coordinates": {"lat": 52.5, "long": 13.4}}}
+        page.files(
+            entry(
+                event(postback={"mid": "m_0", "title": "Start", "payload": "GET_STARTED", "referral": {"ref": "web_footer"}}),
+                event(1, message={"mid": "m_1", "attachments": [picture, place]}),
+                event(2, message={"mid": "m_2", "text": "first"}),
+                event(3, message_edit={"mid": "m_2", "text": "second"}),
+                event(4, message={"mid": "m_3", "text": "secret"}),
+                event(5, message={"mid": "m_3", "is_deleted": True}),
+                event(6, reaction={"mid": "m_2", "action": "react", "emoji": "🎈"}),
+            )
+        )  # fmt: skip
+        server.http.post("/desk/login", data={"email": "anna@shop.example", "password": "correct horse"})
+        html = server.http.get(f"/desk/conversations/{page.conversation(CUSTOMER).id}").text
+        shown = ("Pressed Get Started", "https://x.invalid/1.jpg", "52.5, 13.4", "second", "edited",
+                 "Taken back by the customer", "🎈", "web_footer", "Answer until")  # fmt: skip
+        assert [one for one in shown if one not in html] == []
+        assert "secret" not in html

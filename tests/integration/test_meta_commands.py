@@ -95,17 +95,18 @@ class TestSetUp:
             profile.read(tmp_path / "mine.yml", "Shop")
 
 
-class TestDoctor:
-    @pytest.fixture(scope="class")
-    def shop(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-        settings = settings_for(
-            tmp_path_factory.mktemp("served"),
-            MESSENGER_VERIFY_TOKEN="verify me",
-            MESSENGER_APP_SECRET="app secret",
-        )
-        with Server(settings) as server:
-            yield server
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    settings = settings_for(
+        tmp_path_factory.mktemp("served"),
+        MESSENGER_VERIFY_TOKEN="verify me",
+        MESSENGER_APP_SECRET="app secret",
+    )
+    with Server(settings) as server:
+        yield server
 
+
+class TestDoctor:
     def finds(self, tmp_path: Path, graph: GraphOnPort, **env: str) -> list[Finding]:
         """The same as the command, in this process: it starts faster."""
         given = {

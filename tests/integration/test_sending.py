@@ -1,7 +1,6 @@
 """Sending over Meta's Graph under every fault: nothing twice, nothing lost, and whoever runs the shop is told."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,9 @@ OTHER = "6120394857203941"
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def page(embedded: Store, tmp_path: Path) -> Page:
     """A shop on the embedded database; where the database matters, a class asks for both kinds."""
-    settings = settings_for(tmp_path)
-    store = Store(settings.database_url)
-    store.migrate()
-    yield Page(store, settings)
-    store.close()
+    return Page(embedded, settings_for(tmp_path))
 
 
 @pytest.fixture

@@ -63,6 +63,8 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     if store.is_sqlite:
         turns.release_all(store)
         delivery.release_all(store, utc_now())
+    if settings.messenger.app_secret and not (settings.messenger.page_token or settings.messenger.tokens):
+        log.warning("messenger.no_token", hint="answers are kept until MESSENGER_PAGE_TOKEN is set")
     hub = Hub(store)
     store.on_events(hub.wake)
     brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")

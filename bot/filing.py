@@ -142,7 +142,8 @@ def _sent(session: Session, item: InboxItem) -> tuple[Message | None, int]:
     """Our message that an echo is of, locked, and the number of its part (0: the whole or the last).
 
     Known by the id that travelled as metadata, or by the channel's own. An echo that carries neither
-    and names no app (Instagram's don't) is ours if just these words are on their way to this customer.
+    and names no other app (Instagram's name none) is ours if just these words are on their way to this
+    customer.
     """
     public_id, _, part = (item.payload.get("metadata") or "").partition("/")
     message_id = session.scalar(
@@ -160,7 +161,7 @@ def _sent(session: Session, item: InboxItem) -> tuple[Message | None, int]:
         )
         if found:
             message_id, part = found.message_id, str(found.number)
-    if message_id is None and not item.payload.get("app"):
+    if message_id is None and item.payload.get("app") != "other":
         message_id, part = _on_its_way(session, item)
     if message_id is None:
         return None, 0

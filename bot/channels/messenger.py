@@ -112,7 +112,8 @@ class Source:
     ) -> Incoming:
         """The event for the inbox. Without an id of its own it gets a fingerprint."""
         own_id = external_id or _fingerprint(self.event)
-        return Incoming(self.channel, self.account, self.customer, own_id, kind, payload, self.at, about)
+        thread = self.customer[:THREAD_LENGTH]
+        return Incoming(self.channel, self.account, thread, own_id, kind, payload, self.at, about)
 
     def other(self) -> Incoming:
         """Kept as it came: labels, comments, feedback and what Meta adds next."""

@@ -62,6 +62,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     store.migrate()
     if store.is_sqlite:
         turns.release_all(store)
+        delivery.release_all(store, utc_now())
     hub = Hub(store)
     store.on_events(hub.wake)
     brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
@@ -125,6 +126,7 @@ class Jobs:
         _done, late = await asyncio.wait([watch, *tasks], timeout=STOP_SECONDS)
         for task in late:
             task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)  # each gives back what it has in hand
 
     def _filing(self, services: Services) -> Step:
         settings = services.settings

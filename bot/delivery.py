@@ -8,6 +8,7 @@ sent: it becomes `unknown`, and only its echo settles it. Nothing is ever sent a
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -19,6 +20,7 @@ from bot.channels.messenger import Graph, Outcome, split
 from bot.domain.words import Author, Channel, State, Status
 from bot.services import Services
 from bot.store import queries
+from bot.store.engine import Store
 from bot.store.tables import Conversation, Identity, Message
 
 PATIENCE = timedelta(minutes=3)  # longer than the longest text's parts take: its sender is gone
@@ -27,6 +29,7 @@ RETRY_FIRST = timedelta(seconds=2)
 RETRY_MOST = timedelta(minutes=5)
 GIVE_UP = 20  # tries; about an hour and a half
 HALTED = timedelta(minutes=1)  # how often a Page with a bad token is tried again
+LONGEST = timedelta(minutes=10)  # no time in the outbox is set further ahead: the clock was set back
 OUTBOX = (Status.QUEUED, Status.SENDING)
 log = structlog.get_logger()
 
@@ -48,6 +51,9 @@ async def deliver(services: Services, graph: Graph) -> bool:
     parcel = await run_in_threadpool(claim, services)
     if parcel is None:
         return False
+    if not await run_in_threadpool(may_go, services, parcel):
+        await run_in_threadpool(settle, services, parcel, Outcome.REFUSED, "a person took the conversation")
+        return True
     parts = split(parcel.text)
     for number, part in enumerate(parts, start=1):
         last = number == len(parts)
@@ -76,7 +82,7 @@ def claim(services: Services) -> Parcel | None:
             earlier.id < Message.id,
             sa.or_(
                 earlier.status.in_((Status.QUEUED, Status.SENDING)),
-                sa.and_(earlier.status == Status.UNKNOWN, earlier.next_try_at > now),
+                sa.and_(earlier.status == Status.UNKNOWN, ~_is_past(earlier.next_try_at, now)),
             ),
         )
         message = session.scalar(
@@ -85,7 +91,7 @@ def claim(services: Services) -> Parcel | None:
             .where(
                 Message.status == Status.QUEUED,
                 Conversation.channel == Channel.MESSENGER,
-                sa.or_(Message.next_try_at.is_(None), Message.next_try_at <= now),
+                sa.or_(Message.next_try_at.is_(None), _is_past(Message.next_try_at, now)),
                 ~waits,
                 sa.or_(Message.author != Author.BOT, Conversation.state != State.AGENT),
             )
@@ -104,13 +110,32 @@ def claim(services: Services) -> Parcel | None:
         )
 
 
+def may_go(services: Services, parcel: Parcel) -> bool:
+    """The last look before Meta is asked: whether the row is still this sender's, and the bot may speak.
+
+    A sender that slept may have been taken for dead; a person may have taken the conversation.
+    """
+    with services.store.read() as session:
+        message = session.get_one(Message, parcel.message_id)
+        ours = message.status is Status.SENDING and message.attempts == parcel.attempt
+        return ours and not queries.bot_is_silenced(message)
+
+
+def release_all(store: Store, now: datetime) -> None:
+    """What a killed process was sending may have been sent. For the embedded database, which one bot
+    process serves."""
+    with store.unit_of_work() as session:
+        _abandon(session, now, all_died=True)
+
+
 def settle(services: Services, parcel: Parcel, outcome: Outcome, detail: str) -> None:
     """Writes down what became of a send, unless an echo has done so already."""
     now = services.clock()
     with services.store.unit_of_work() as session:
         message = session.get(Message, parcel.message_id, with_for_update={"of": Message})
-        if message is None or message.status is not Status.SENDING:
-            return
+        open_ = (Status.SENDING, Status.UNKNOWN) if outcome is Outcome.SENT else (Status.SENDING,)
+        if message is None or message.status not in open_ or message.attempts != parcel.attempt:
+            return  # an echo has settled it, or this sender slept and was taken for dead
         message.error = None
         if outcome in (Outcome.RETRY, Outcome.HALT) and queries.bot_is_silenced(message):
             outcome, detail = Outcome.REFUSED, "a person took the conversation"
@@ -132,10 +157,16 @@ def settle(services: Services, parcel: Parcel, outcome: Outcome, detail: str) ->
         live.touched(session, message.conversation, now)
 
 
-def _abandon(session: Session, now: datetime) -> None:
+def _abandon(session: Session, now: datetime, all_died: bool = False) -> None:
     """A row whose sender died may have been sent."""
+    dead = sa.true() if all_died else _is_past(Message.next_try_at, now)
     session.execute(
         sa.update(Message)
-        .where(Message.status == Status.SENDING, Message.next_try_at <= now)
+        .where(Message.status == Status.SENDING, dead)
         .values(status=Status.UNKNOWN, next_try_at=now + HOLD_BACK, error="the sender stopped")
     )
+
+
+def _is_past(at: Any, now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a time of ours has come; what is too far ahead was set before the clock was set back."""
+    return sa.or_(at <= now, at > now + LONGEST)

@@ -211,6 +211,8 @@ class Conversation(Table):
     lease_until: Mapped[datetime | None]
     lease_no: Mapped[int] = mapped_column(default=0)  # a fencing token: one more with each claim
     failing_since: Mapped[datetime | None]  # the brain can't be reached
+    tries: Mapped[int] = mapped_column(default=0)  # claims since a turn was last settled or postponed
+    turn_error: Mapped[str | None] = mapped_column(String(400))  # what kept the turn from being settled
 
     identity: Mapped[Identity] = relationship(lazy="joined")
     contact: Mapped[Contact] = relationship(lazy="joined")

@@ -1,0 +1,13 @@
+"""How often a turn was tried, and what kept it from being settled."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003_turns"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Two columns."""
+    op.add_column("conversation", sa.Column("tries", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("conversation", sa.Column("turn_error", sa.String(length=400)))

@@ -76,10 +76,11 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
     """Serves until it is told to stop."""
     import uvicorn  # noqa: PLC0415
 
-    from bot.app import build, set_up_logging  # noqa: PLC0415
+    from bot import logs  # noqa: PLC0415
+    from bot.app import build  # noqa: PLC0415
     from bot.processes import check_port  # noqa: PLC0415
 
-    set_up_logging(settings.log_level)
+    logs.set_up(settings.log_level, settings.log_format)
     check_port("PORT", settings.host, settings.port)
     # No access log: the web chat's stream carries its token in the address.
     uvicorn.run(

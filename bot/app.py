@@ -1,7 +1,6 @@
 """The bot process: everything is wired together here, and nowhere else."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -94,8 +93,9 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     app.mount("/desk/static", static)
     for router in (web.router, webhooks.router, api.router, events.router, pages.router, widget.router):
         app.include_router(router)
-    app.add_api_route("/healthz", lambda: {"status": "up"}, tags=["operations"])
-    app.add_api_route("/readyz", _readyz, tags=["operations"])
+    for path, route in (("/healthz", _healthz), ("/readyz", _readyz)):
+        app.add_api_route(path, route, tags=["operations"])
+        app.add_api_route(path, route, methods=["HEAD"], include_in_schema=False)
     app.add_exception_handler(ReplyTwiceError, _our_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
     return app
@@ -179,6 +179,11 @@ class Jobs:
         log.info("brain.ready")
 
 
+async def _healthz() -> dict[str, str]:
+    """Up: the process serves."""
+    return {"status": "up"}
+
+
 async def _readyz(request: Request) -> Response:
     """Ready: the database answers and so does the brain."""
     services: Services = request.app.state.services
@@ -206,21 +211,3 @@ async def _bad_request(_request: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems
     )
     return JSONResponse({"detail": detail}, status_code=422)
-
-
-def set_up_logging(level: str) -> None:
-    """One line of key=value per event, to standard error. No customer's text is ever logged."""
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s")
-    for chatty in ("alembic", "httpx", "uvicorn.error"):
-        logging.getLogger(chatty).setLevel("DEBUG" if level == "DEBUG" else "WARNING")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(sort_keys=False, bool_as_flag=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(),
-    )

@@ -62,7 +62,12 @@ async def work(services: Services) -> bool:
     turn = await run_in_threadpool(claim, services.store, services.settings, services.clock())
     if turn is None:
         return False
-    logger = log.bind(conversation_id=turn.conversation_id, turn=turn.key)
+    with structlog.contextvars.bound_contextvars(conversation_id=turn.conversation_id, turn=turn.key):
+        await _decide(services, turn)
+    return True
+
+
+async def _decide(services: Services, turn: Turn) -> None:
     try:
         proposal = await read(services.brain, turn)
         if proposal is None:
@@ -70,14 +75,13 @@ async def work(services: Services) -> bool:
         else:
             await run_in_threadpool(settle, services, turn, proposal)
     except LeaseLost:
-        logger.warning("turn.lease_lost")
+        log.warning("turn.lease_lost")
     except asyncio.CancelledError:
         await run_in_threadpool(give_back, services, turn)  # the process ends: the next one decides it
         raise
     except Exception as error:
-        logger.exception("turn.failed", tries=turn.tries)
+        log.exception("turn.failed", tries=turn.tries)
         await run_in_threadpool(give_back, services, turn, type(error).__name__)
-    return True
 
 
 async def read(brain: Brain, turn: Turn) -> Proposal | None:
@@ -85,7 +89,7 @@ async def read(brain: Brain, turn: Turn) -> Proposal | None:
     try:
         return await brain.read_and_reply(turn.key, turn.text, turn.context)
     except BrainDown as error:
-        log.warning("turn.brain_down", conversation_id=turn.conversation_id, turn=turn.key, error=str(error))
+        log.warning("turn.brain_down", error=str(error))
         return None
 
 
@@ -199,8 +203,6 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
         _carry_out(session, conversation, effect, proposal, now)
     log.info(
         "turn.settled",
-        conversation_id=turn.conversation_id,
-        turn=turn.key,
         action=proposal.action.value,
         state=effect.state.value,
         reply_no=effect.reply_no,

@@ -108,8 +108,10 @@ class GraphServer:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                answer = graph.take(body)
+                try:
+                    answer = graph.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                except ValueError:  # whoever called was killed in the middle of it
+                    answer = None
                 if answer is None:
                     self.close_connection = True
                     return

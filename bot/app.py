@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import delivery, inbox, live, turns
+from bot import delivery, inbox, live, operations, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
@@ -91,7 +91,15 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         max_age=600,
     )
     app.mount("/desk/static", static)
-    for router in (web.router, webhooks.router, api.router, events.router, pages.router, widget.router):
+    for router in (
+        web.router,
+        webhooks.router,
+        api.router,
+        events.router,
+        pages.router,
+        operations.router,
+        widget.router,
+    ):
         app.include_router(router)
     for path, route in (("/healthz", _healthz), ("/readyz", _readyz)):
         app.add_api_route(path, route, tags=["operations"])

@@ -23,8 +23,9 @@ from starlette.concurrency import run_in_threadpool
 
 from bot import live
 from bot.brain import Brain
+from bot.counters import HAND_OVERS, THIRD_REPLIES, TURN_SECONDS, TURN_TROUBLE
 from bot.domain.errors import BrainDown, LeaseLost
-from bot.domain.rule import Action, Context, Effect, Proposal, last_word
+from bot.domain.rule import MAX_REPLIES, Action, Context, Effect, Proposal, last_word
 from bot.domain.words import Author, Button, Channel, Reason, State, Status, Topic, more_pressing
 from bot.services import Services
 from bot.settings import Settings, opens_at
@@ -75,11 +76,13 @@ async def _decide(services: Services, turn: Turn) -> None:
         else:
             await run_in_threadpool(settle, services, turn, proposal)
     except LeaseLost:
+        TURN_TROUBLE.labels("lease_lost").inc()
         log.warning("turn.lease_lost")
     except asyncio.CancelledError:
         await run_in_threadpool(give_back, services, turn)  # the process ends: the next one decides it
         raise
     except Exception as error:
+        TURN_TROUBLE.labels("failed").inc()
         log.exception("turn.failed", tries=turn.tries)
         await run_in_threadpool(give_back, services, turn, type(error).__name__)
 
@@ -137,6 +140,7 @@ def _is_free(settings: Settings, now: datetime) -> sa.ColumnElement[bool]:
 
 def _give_up(session: Session, conversation: Conversation, now: datetime) -> None:
     """Nobody could decide this turn. A person gets it as it is, and may have it tried again."""
+    TURN_TROUBLE.labels("given_up").inc()
     log.error("turn.given_up", conversation_id=conversation.id, error=conversation.turn_error)
     conversation.due_at = conversation.lease_until = None
     conversation.tries = 0
@@ -186,6 +190,7 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
         messages = _open_messages(session, conversation)
         moved_on = tuple(message.id for message in messages) != turn.message_ids
         if moved_on and not (is_outage and messages):
+            TURN_TROUBLE.labels("stale").inc()
             return  # more came, or a person took over: what was decided is stale, and is decided anew
         context = _context(session, conversation, messages, settings, now)
         effect = last_word(proposal, context, settings.new_topic_closes)
@@ -201,6 +206,11 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
         conversation.due_at = None
         _learn(conversation, proposal, was_said=effect.reply_no is not None)
         _carry_out(session, conversation, effect, proposal, now)
+    if proposal.speaks and context.replies_used >= MAX_REPLIES:
+        THIRD_REPLIES.inc()
+    if effect.hand_off and effect.state is not context.state:
+        HAND_OVERS.labels(effect.hand_off.value).inc()
+    TURN_SECONDS.labels(proposal.action.value).observe(max(0.0, (now - turn.claimed_at).total_seconds()))
     log.info(
         "turn.settled",
         action=proposal.action.value,
@@ -224,6 +234,7 @@ def postpone(services: Services, turn: Turn) -> None:
         if now - since < services.settings.brain_patience:
             conversation.lease_until = None
             conversation.due_at = now + RETRY
+            TURN_TROUBLE.labels("postponed").inc()
             return
     text = services.brain.outage_reply(turn.context, conversation.language or "en")
     settle(services, turn, Proposal(Action.HAND_OFF, text=text, reason=Reason.OUTAGE), is_outage=True)

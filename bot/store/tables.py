@@ -184,6 +184,12 @@ class Conversation(Table):
             sqlite_where=text("due_at IS NOT NULL"),
             postgresql_where=text("due_at IS NOT NULL"),
         ),
+        Index(
+            "ix_conversation_failed",
+            "id",
+            sqlite_where=text("turn_error IS NOT NULL"),
+            postgresql_where=text("turn_error IS NOT NULL"),
+        ),
         Index("ix_conversation_state_last_message_at", "state", "last_message_at"),
         Index("ix_conversation_identity_id_id", "identity_id", "id"),
     )
@@ -241,6 +247,12 @@ class Message(Table):
             "id",
             sqlite_where=text("status IN ('queued', 'sending', 'unknown')"),
             postgresql_where=text("status IN ('queued', 'sending', 'unknown')"),
+        ),
+        Index(
+            "ix_message_failed",
+            "id",
+            sqlite_where=text("status = 'failed'"),
+            postgresql_where=text("status = 'failed'"),
         ),
         Index(
             "ix_message_open",

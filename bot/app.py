@@ -16,7 +16,7 @@ from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.messenger import Graph
-from bot.desk import agents, api, events, pages
+from bot.desk import agents, api, dead_letters, events, pages
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -158,7 +158,9 @@ class Jobs:
     def _closing(self, services: Services) -> Step:
         async def step() -> bool:
             idle = services.settings.idle
-            return bool(await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle))
+            closed = await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle)
+            lost = await run_in_threadpool(dead_letters.hand_over_unsettled, services.store, services.clock())
+            return bool(closed or lost)
 
         return step
 

@@ -58,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     orders.add_argument(
         "file", type=Path, help="number,email,name,status,carrier,tracking,placed_at,eta,items"
     )
+    backup_ = add("backup", backup, "Copy the embedded database to a file, also while the bot runs.")
+    backup_.add_argument("file", type=Path, help="a file that doesn't exist yet")
+    restore_ = add("restore", restore, "Put a copy in the database's place; the bot must not be running.")
+    restore_.add_argument("file", type=Path, help="what `backup` wrote")
     agent = add("add-agent", add_agent, "Add an agent; the password is read from standard input.")
     agent.add_argument("--email", required=True)
     agent.add_argument("--name", required=True)
@@ -83,20 +87,23 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
     """Serves until it is told to stop."""
     import uvicorn  # noqa: PLC0415
 
-    from bot.app import build, set_up_logging  # noqa: PLC0415
+    from bot import logs  # noqa: PLC0415
+    from bot.app import build  # noqa: PLC0415
+    from bot.backup import serving  # noqa: PLC0415
     from bot.processes import check_port  # noqa: PLC0415
 
-    set_up_logging(settings.log_level)
+    logs.set_up(settings.log_level, settings.log_format)
     check_port("PORT", settings.host, settings.port)
-    # No access log: the web chat's stream carries its token in the address.
-    uvicorn.run(
-        build(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=3,
-    )
+    with serving(settings):
+        # No access log: the web chat's stream carries its token in the address.
+        uvicorn.run(
+            build(settings),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+        )
 
 
 def train(_settings: Settings, _options: argparse.Namespace) -> None:
@@ -134,6 +141,23 @@ def import_orders(settings: Settings, options: argparse.Namespace) -> None:
     with _store(settings).unit_of_work() as session:
         count = orders.import_orders(session, options.file)
     print(f"{count} orders imported.")
+
+
+def backup(settings: Settings, options: argparse.Namespace) -> None:
+    """See `bot.backup.backup`."""
+    from bot.backup import backup as write  # noqa: PLC0415
+
+    print(f"{write(settings, options.file)} bytes written to {options.file}.")
+
+
+def restore(settings: Settings, options: argparse.Namespace) -> None:
+    """See `bot.backup.restore`; then brings an older copy to the newest schema."""
+    from bot.backup import restore as put_back  # noqa: PLC0415
+    from bot.services import utc_now  # noqa: PLC0415
+
+    before = put_back(settings, options.file, utc_now())
+    _store(settings)
+    print(f"Restored from {options.file}." + (f" The database before it is {before}." if before else ""))
 
 
 def add_agent(settings: Settings, options: argparse.Namespace) -> None:

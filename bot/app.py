@@ -1,7 +1,6 @@
 """The bot process: everything is wired together here, and nowhere else."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,12 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import accounts, courtesy, delivery, inbox, live, turns
+from bot import accounts, courtesy, delivery, inbox, live, operations, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.graph import Graph
-from bot.desk import agents, api, events, pages
+from bot.desk import agents, api, dead_letters, events, pages
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -94,10 +93,19 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         max_age=600,
     )
     app.mount("/desk/static", static)
-    for router in (web.router, webhooks.router, api.router, events.router, pages.router, widget.router):
+    for router in (
+        web.router,
+        webhooks.router,
+        api.router,
+        events.router,
+        pages.router,
+        operations.router,
+        widget.router,
+    ):
         app.include_router(router)
-    app.add_api_route("/healthz", lambda: {"status": "up"}, tags=["operations"])
-    app.add_api_route("/readyz", _readyz, tags=["operations"])
+    for path, route in (("/healthz", _healthz), ("/readyz", _readyz)):
+        app.add_api_route(path, route, tags=["operations"])
+        app.add_api_route(path, route, methods=["HEAD"], include_in_schema=False)
     app.add_exception_handler(ReplyTwiceError, _our_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
     return app
@@ -133,6 +141,7 @@ class Jobs:
         _done, late = await asyncio.wait([watch, *tasks], timeout=STOP_SECONDS)
         for task in late:
             task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)  # each gives back what it has in hand
 
     def _filing(self, services: Services) -> Step:
         settings = services.settings
@@ -156,7 +165,9 @@ class Jobs:
     def _closing(self, services: Services) -> Step:
         async def step() -> bool:
             idle = services.settings.idle
-            return bool(await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle))
+            closed = await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle)
+            lost = await run_in_threadpool(dead_letters.hand_over_unsettled, services.store, services.clock())
+            return bool(closed or lost)
 
         return step
 
@@ -183,6 +194,11 @@ class Jobs:
         self._brain_ready = True
         self.bell.ring()
         log.info("brain.ready")
+
+
+async def _healthz() -> dict[str, str]:
+    """Up: the process serves."""
+    return {"status": "up"}
 
 
 async def _readyz(request: Request) -> Response:
@@ -221,21 +237,3 @@ async def _bad_request(_request: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems
     )
     return JSONResponse({"detail": detail}, status_code=422)
-
-
-def set_up_logging(level: str) -> None:
-    """One line of key=value per event, to standard error. No customer's text is ever logged."""
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s")
-    for chatty in ("alembic", "httpx", "uvicorn.error"):
-        logging.getLogger(chatty).setLevel("DEBUG" if level == "DEBUG" else "WARNING")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(sort_keys=False, bool_as_flag=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(),
-    )

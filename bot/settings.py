@@ -48,6 +48,8 @@ class Settings:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     log_level: str
+    log_format: str
+    metrics_token: str = field(repr=False)
     secret_key: str = field(repr=False)
     chat_identity_secret: str = field(repr=False)
     chat_origins: tuple[str, ...]
@@ -95,6 +97,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=_database_url(read.text("DATABASE_URL", f"{SQLITE}{data / 'reply_twice.db'}")),
         redis_url=read.text("REDIS_URL", ""),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_format=read.choice("LOG_FORMAT", "TEXT", ("TEXT", "JSON")).lower(),
+        metrics_token=read.text("METRICS_TOKEN", ""),
         secret_key=_long_enough(read.text("SECRET_KEY", "")) or _secret_key(data),
         chat_identity_secret=read.text("CHAT_IDENTITY_SECRET", ""),
         chat_origins=tuple(

@@ -9,10 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bot.settings import _database_url
 from bot.store.engine import Store
 from tests.support import Server, Shop, settings_for
+
+settings.register_profile(
+    "quick",
+    max_examples=8,
+    stateful_step_count=15,
+    deadline=None,
+    derandomize=True,  # the same ones each time: what the long run finds becomes a test of its own
+    suppress_health_check=list(HealthCheck),
+)
+settings.register_profile("long", settings.get_profile("quick"), max_examples=400, derandomize=False)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

@@ -135,13 +135,13 @@ def visitor_of(
     scheme, _, bearer = authorization.partition(" ")
     given = bearer.strip() if scheme.lower() == "bearer" else token
     try:
-        data, signed_at = _signer(services.settings).loads(
-            given, max_age=int(SESSION_AGE.total_seconds()), return_timestamp=True
-        )
+        data, signed_at = _signer(services.settings).loads(given, return_timestamp=True)
     except BadSignature:
         raise NotLoggedIn("This chat session isn't valid any more; open a new one.") from None
-    visitor = Visitor(*data)
-    if visitor.email and services.clock() - signed_at > IDENTITY_AGE:
+    visitor, age = Visitor(*data), services.clock() - signed_at  # less than 0 once the clock was set back
+    if age > SESSION_AGE:
+        raise NotLoggedIn("This chat session is too old; open a new one.")
+    if visitor.email and age > IDENTITY_AGE:
         raise NotLoggedIn("This log-in is too old; open a new session.")
     return visitor
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from bot import accounts, live
 from bot.channels.web import Shared
-from bot.desk import agents, api, conversations
+from bot.desk import agents, api, conversations, dead_letters
 from bot.desk.events import Reader
 from bot.desk.render import Times, page
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
@@ -170,6 +170,37 @@ def write(
     return _act(services, writer, view, conversation_id, act, (kind, text))
 
 
+@router.get("/dead-letters")
+def letters(reader: Reader, services: Shared) -> Response:
+    """What didn't get through, each with what can be done about it."""
+    return _letters(services, reader)
+
+
+@router.post("/dead-letters/deliveries/{public_id}/{verb}")
+def settle_delivery(
+    public_id: api.PublicId, verb: Literal["send-again", "let-go"], writer: Writer, services: Shared
+) -> Response:
+    """Sends it again, or lets it go."""
+
+    def act(session: Session, agent: Agent) -> None:
+        if verb == "send-again":
+            dead_letters.send_again(session, public_id, services.clock())
+        else:
+            dead_letters.let_go(session, public_id, agent, services.clock())
+
+    return _settle(services, writer, act)
+
+
+@router.post("/dead-letters/turns/{conversation_id}/decide-again")
+def settle_turn(conversation_id: api.ConversationId, writer: Writer, services: Shared) -> Response:
+    """Gives the turn to the bot once more."""
+
+    def act(session: Session, _agent: Agent) -> None:
+        dead_letters.decide_again(session, conversation_id, services.clock())
+
+    return _settle(services, writer, act)
+
+
 @router.get("/login")
 def login_page(request: Request, services: Shared) -> Response:
     """The log-in page; `next` says where one wanted to go."""
@@ -312,6 +343,24 @@ def _act(
         return _desk(services, writer, view, conversation_id, str(error), draft, status)
     services.wake()
     return RedirectResponse(f"/desk/conversations/{conversation_id}?view={view.value}", 303)
+
+
+def _letters(services: Services, caller: api.Caller, notice: str = "", status: int = 200) -> Response:
+    with services.store.read() as session:
+        found = dead_letters.listed(session)
+    csrf = agents.csrf_token(caller.token)
+    return page("dead_letters.html", _times(services), status, found=found, csrf=csrf, notice=notice)
+
+
+def _settle(services: Services, writer: api.Caller, act: Callable[[Session, Agent], None]) -> Response:
+    """Does it and shows the rest; what can't be done is said on the page."""
+    try:
+        with services.store.unit_of_work() as session:
+            act(session, session.get_one(Agent, writer.agent.id))
+    except (Conflict, NotFound) as error:
+        return _letters(services, writer, str(error), 409)
+    services.wake()
+    return RedirectResponse("/desk/dead-letters", 303)
 
 
 def _login(

@@ -15,6 +15,13 @@ from bot.domain.errors import SettingError, StoreDown
 
 HERE = Path(__file__).resolve().parent
 BUSY_MS = 10_000  # how long SQLite waits for another process's transaction
+POOL_SECONDS = 5  # how long a caller waits for a connection: Meta gives a webhook no longer
+DOWN = (  # what a database says that is locked, full, restarting, read-only or away
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.InternalError,
+    sa.exc.TimeoutError,
+)
 _CHANGED = "live events were written"
 
 
@@ -77,12 +84,13 @@ class Store:
 def _down() -> Iterator[None]:
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except DOWN as error:
         raise StoreDown(f"The database can't be used ({_first_line(error)}).") from error
 
 
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    return next(iter(str(error.orig).strip().splitlines()), type(error).__name__)
+def _first_line(error: sa.exc.SQLAlchemyError) -> str:
+    said = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else "no connection is free"
+    return next(iter(said.strip().splitlines()), type(error).__name__)
 
 
 def mark_changed(session: Session) -> None:
@@ -99,8 +107,17 @@ def mark_changed(session: Session) -> None:
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000}, hide_parameters=True)
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=POOL_SECONDS,
+            hide_parameters=True,
+        )
+    engine = sa.create_engine(
+        url, connect_args={"timeout": BUSY_MS / 1000}, pool_timeout=POOL_SECONDS, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:

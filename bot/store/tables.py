@@ -215,6 +215,12 @@ class Conversation(Table):
             sqlite_where=text("due_at IS NOT NULL"),
             postgresql_where=text("due_at IS NOT NULL"),
         ),
+        Index(
+            "ix_conversation_failed",
+            "id",
+            sqlite_where=text("turn_error IS NOT NULL"),
+            postgresql_where=text("turn_error IS NOT NULL"),
+        ),
         Index("ix_conversation_state_last_message_at", "state", "last_message_at"),
         Index("ix_conversation_identity_id_id", "identity_id", "id"),
     )
@@ -242,6 +248,8 @@ class Conversation(Table):
     lease_until: Mapped[datetime | None]
     lease_no: Mapped[int] = mapped_column(default=0)  # a fencing token: one more with each claim
     failing_since: Mapped[datetime | None]  # the brain can't be reached
+    tries: Mapped[int] = mapped_column(default=0)  # claims since a turn was last settled or postponed
+    turn_error: Mapped[str | None] = mapped_column(String(400))  # what kept the turn from being settled
 
     identity: Mapped[Identity] = relationship(lazy="joined")
     contact: Mapped[Contact] = relationship(lazy="joined")
@@ -270,6 +278,12 @@ class Message(Table):
             "id",
             sqlite_where=text("status IN ('queued', 'sending', 'unknown')"),
             postgresql_where=text("status IN ('queued', 'sending', 'unknown')"),
+        ),
+        Index(
+            "ix_message_failed",
+            "id",
+            sqlite_where=text("status = 'failed'"),
+            postgresql_where=text("status = 'failed'"),
         ),
         Index(
             "ix_message_open",

@@ -211,8 +211,8 @@ def _thread(session: Session, item: InboxItem, times: Times) -> None:
     identity = _known(session, item)
     if identity is None or not _is_newest_route(identity, item.at):
         return
+    conversation = queries.open_conversation(session, identity)  # locked before anything is changed
     identity.routed_at = item.at
-    conversation = queries.open_conversation(session, identity)
     if conversation is None:
         return
     if item.payload.get("owner") == "other":
@@ -313,10 +313,10 @@ def _receipt(session: Session, item: InboxItem, times: Times) -> None:
         marks += [mark for mark in (session.scalar(newest),) if mark]
     if not marks:
         return
+    conversation = queries.open_conversation(session, identity)  # locked before anything is changed
     if item.kind == Kind.READ:
         identity.read_until = _later(identity.read_until, max(marks))
     identity.delivered_until = _later(identity.delivered_until, max(marks))
-    conversation = queries.open_conversation(session, identity)
     if conversation:
         live.touched(session, conversation, times.now)
 

@@ -16,6 +16,8 @@ from bot.domain.errors import SettingError, StoreDown
 HERE = Path(__file__).resolve().parent
 BUSY_MS = 10_000  # how long SQLite waits for another process's transaction
 POOL_SECONDS = 5  # how long a caller waits for a connection: Meta gives a webhook no longer
+LOCK_SECONDS = 10  # how long PostgreSQL waits for another's lock, as SQLite does
+ASLEEP_SECONDS = 30  # a process that sleeps within a transaction holds everybody up: PostgreSQL ends it
 DOWN = (  # what a database says that is locked, full, restarting, read-only or away
     sa.exc.OperationalError,
     sa.exc.InterfaceError,
@@ -69,6 +71,7 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 if not self.is_sqlite:  # two processes starting at once: one migrates, one waits
+                    connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(7201)"))
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -114,6 +117,10 @@ def _engine(url: str) -> sa.Engine:
             max_overflow=10,
             pool_timeout=POOL_SECONDS,
             hide_parameters=True,
+            connect_args={
+                "options": f"-c lock_timeout={LOCK_SECONDS}s"
+                f" -c idle_in_transaction_session_timeout={ASLEEP_SECONDS}s"
+            },
         )
     engine = sa.create_engine(
         url, connect_args={"timeout": BUSY_MS / 1000}, pool_timeout=POOL_SECONDS, hide_parameters=True

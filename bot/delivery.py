@@ -76,14 +76,19 @@ def claim(services: Services) -> Parcel | None:
             return None
     with services.store.unit_of_work() as session:
         _abandon(session, now)
-        earlier = aliased(Message)
-        waits = sa.exists().where(
-            earlier.conversation_id == Message.conversation_id,
-            earlier.id < Message.id,
-            sa.or_(
-                earlier.status.in_((Status.QUEUED, Status.SENDING)),
-                sa.and_(earlier.status == Status.UNKNOWN, ~_is_past(earlier.next_try_at, now)),
-            ),
+        earlier, its = aliased(Message), aliased(Conversation)
+        waits = (  # in its thread: a closed conversation's last answer goes before the next one's first
+            sa.select(earlier.id)
+            .join(its, its.id == earlier.conversation_id)
+            .where(
+                its.identity_id == Conversation.identity_id,
+                earlier.id < Message.id,
+                sa.or_(
+                    earlier.status.in_((Status.QUEUED, Status.SENDING)),
+                    sa.and_(earlier.status == Status.UNKNOWN, ~_is_past(earlier.next_try_at, now)),
+                ),
+            )
+            .exists()
         )
         message = session.scalar(
             sa.select(Message)

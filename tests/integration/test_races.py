@@ -6,12 +6,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
-from bot import turns
-from bot.domain.words import Author, State
+from bot import inbox, live, turns
+from bot.domain.words import Author, Channel, State
+from bot.store import queries
 from bot.store.tables import Event
-from tests.support import Shop
+from tests.support import Shop, wait_for
 
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
 
@@ -76,6 +78,32 @@ def test_what_customers_write_while_workers_work_is_answered_once_and_as_a_whole
         assert len([m for m in messages if m.author is Author.BOT]) <= 2
         read = [text for key, text, _ in shop.brain.asked if key.startswith(f"{shop.conversation(who).id}-")]
         assert read[-1].endswith("second return_policy")  # the last word is never left unread
+
+
+def test_filing_several_customers_and_taking_one_of_them_never_wait_for_each_other(shop: Shop):
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    for who in ("a", "b"):
+        shop.hears("upset", who)
+    for who in ("a", "b"):
+        event = inbox.Incoming(
+            Channel.WEB, "web", who, f"more-{who}", inbox.Kind.MESSAGE, {"text": "x"}, shop.now
+        )
+        inbox.accept(shop.store, [event], shop.now)
+    with ThreadPoolExecutor(1) as pool:
+        with shop.store.unit_of_work() as session:
+            taken = queries.locked(session, shop.conversation("b").id)
+            assert taken
+            filing = pool.submit(shop.file)  # it has filed a's message, and waits for b's conversation
+            wait_for(lambda: _somebody_waits(shop))
+            live.changed(session, taken, 1, shop.now)
+        filing.result()
+    assert [m.text for m in shop.messages("b")][-1] == "x"
+
+
+def _somebody_waits(shop: Shop) -> bool:
+    with shop.store.read() as session:
+        return bool(session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 def _meet(barrier: threading.Barrier) -> None:

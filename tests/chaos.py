@@ -232,6 +232,8 @@ class Chaos:
             (kept,) = self.random.choices(self.kept, weights)
             await asyncio.to_thread(kept.kill)
             done[kept.name] += 1
+            if done.total() % 10 == 0:
+                print(f"{done.total()} of {self.kills} kills", flush=True)
             if self.random.random() < 0.8:  # now and then also while it starts
                 await self._until_somebody_is_up()
         self.figures.kills = dict(done)

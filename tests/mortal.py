@@ -58,13 +58,13 @@ class Walk:
         self.shop = Shop(Store(self.settings.database_url), self.settings)
 
     def webhook_comes(self) -> None:
-        self._accepted(webhook(said(CUSTOMER, "return_policy", "m_in", self.shop.now.timestamp())))
+        self.accepted(webhook(said(CUSTOMER, "return_policy", "m_in", self.shop.now.timestamp())))
 
     def echoes_come(self, graph: GraphServer) -> None:
         if graph.sent:
-            self._accepted(webhook(*(sent.echo() for sent in graph.sent)))
+            self.accepted(webhook(*(sent.echo() for sent in graph.sent)))
 
-    def _accepted(self, body: bytes) -> None:
+    def accepted(self, body: bytes) -> None:
         inbox.accept(self.shop.store, messenger.parse(self.settings.messenger, body), self.shop.now)
 
     def filed(self) -> None:
@@ -106,7 +106,7 @@ def die(url: str, folder: Path, graph_url: str, step: str, when: str, done: Conn
     if not armed:
         _arm(step, when)
     sent = done.recv()
-    walk._accepted(webhook(*(one.echo() for one in sent)))
+    walk.accepted(webhook(*(one.echo() for one in sent)))
     walk.filed()
 
 

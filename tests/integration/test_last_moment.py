@@ -8,8 +8,9 @@ import pytest
 
 from bot import delivery
 from bot.channels.graph import Graph
+from bot.desk import conversations as desk
 from bot.domain.words import Status
-from tests.meta import GraphServer
+from tests.meta import OK, REFUSE, GraphServer, said, webhook
 from tests.mortal import CUSTOMER, Walk
 
 
@@ -41,5 +42,31 @@ def test_a_sender_that_paused_after_its_claim_sends_nothing(
     assert graph.sent == []
     status = walk.shop.messages(CUSTOMER)[-1].status
     assert status is (Status.FAILED if meanwhile == "a person takes it" else Status.UNKNOWN)
+    walk.shop.store.close()
+    graph.close()
+
+
+def test_a_thread_keeps_its_order_across_conversations(database_url: str, tmp_path: Path):
+    mood = REFUSE
+    graph = GraphServer(lambda: mood)
+    walk = Walk(database_url, tmp_path, graph.url)
+    walk.shop.store.migrate()
+    walk.webhook_comes()
+    walk.filed()
+    walk.shop.takes("Anna", CUSTOMER)
+    walk.shop.answers("Anna", "One moment.", CUSTOMER)
+    walk.delivered()  # Meta refuses it for now
+    walk.shop.does("Anna", desk.resolve, CUSTOMER)
+    mood = OK
+    later = said(CUSTOMER, "invoice", "m_later", walk.shop.now.timestamp())
+    walk.accepted(webhook(later))
+    walk.filed()
+    walk.shop.now += timedelta(seconds=1.6)
+    walk.shop.work()
+    walk.delivered()
+    assert graph.sent == []  # the next conversation's reply waits for the former's answer
+    walk.shop.now += timedelta(seconds=2)
+    walk.delivered()
+    assert [sent.text for sent in graph.sent] == ["One moment.", "answer invoice"]
     walk.shop.store.close()
     graph.close()

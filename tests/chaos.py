@@ -17,6 +17,7 @@ import contextlib
 import itertools
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -96,13 +97,19 @@ class Kept:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command, cwd=ROOT, env=os.environ | self._env, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent(),
+                stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent(), start_new_session=True,
             )  # fmt: skip
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        self._bury()
         self.start()
+
+    def _bury(self) -> None:
+        """Its children may have outlived it: what keeps the product running ends those, too."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self) -> None:
         self.process.terminate()
@@ -111,6 +118,7 @@ class Kept:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._bury()
 
 
 @dataclass

@@ -23,7 +23,7 @@ settings.register_profile(
     derandomize=True,  # the same ones each time: what the long run finds becomes a test of its own
     suppress_health_check=list(HealthCheck),
 )
-settings.register_profile("long", settings.get_profile("quick"), max_examples=400, derandomize=False)
+settings.register_profile("long", settings.get_profile("quick"), max_examples=150, derandomize=False)
 settings.load_profile("quick")
 
 

@@ -77,20 +77,19 @@ def listed(session: Session) -> DeadLetters:
 
 def send_again(session: Session, public_id: str, now: datetime) -> Message:
     """Queues a delivery once more. Raises NotFound, or Conflict where the bot may not speak any more."""
-    message = _lost(session, public_id)
-    state = queries.locked(session, message.conversation_id)
-    if message.author is Author.BOT and state and state.state in (State.AGENT, State.CLOSED):
+    message, conversation = _lost(session, public_id)
+    if message.author is Author.BOT and conversation.state in (State.AGENT, State.CLOSED):
         raise Conflict("The bot may not speak here any more; take the conversation and answer yourself.")
     message.status, message.next_try_at, message.error = Status.QUEUED, None, None
-    live.touched(session, message.conversation, now)
+    live.touched(session, conversation, now)
     return message
 
 
 def let_go(session: Session, public_id: str, agent: Agent, now: datetime) -> Message:
     """It is not tried again, and not shown here any more. Raises NotFound."""
-    message = _lost(session, public_id)
+    message, conversation = _lost(session, public_id)
     message.error = f"{LET_GO}{agent.name}; {message.status.value}: {message.error}"[:400]
-    live.touched(session, message.conversation, now)
+    live.touched(session, conversation, now)
     return message
 
 
@@ -143,10 +142,12 @@ def hand_over_unsettled(store: Store, now: datetime) -> int:
         return len(found)
 
 
-def _lost(session: Session, public_id: str) -> Message:
-    found = session.scalar(
-        sa.select(Message).where(Message.public_id == public_id, LOST).with_for_update(of=Message)
-    )
-    if found is None:
+def _lost(session: Session, public_id: str) -> tuple[Message, Conversation]:
+    """Both locked, the conversation first, as everybody does. Raises NotFound."""
+    conversation_id = session.scalar(sa.select(Message.conversation_id).where(Message.public_id == public_id))
+    conversation = queries.locked(session, conversation_id) if conversation_id else None
+    lost = sa.select(Message).where(Message.public_id == public_id, LOST)
+    found = session.scalar(lost.with_for_update(of=Message))
+    if found is None or conversation is None:
         raise NotFound("There is no such delivery that failed; it may be settled by now.")
-    return found
+    return found, conversation

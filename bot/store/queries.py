@@ -26,9 +26,10 @@ def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
     """Locks the conversations it finds until the commit (SQLite locks as a whole anyway).
 
     Nothing is joined in: whoever waits for PostgreSQL's lock is given the new row, but what was joined
-    to the old one.
+    to the old one. `key_share`: a row that refers to the conversation, such as a live event, may be
+    written meanwhile; waiting for that would make two writers wait for each other.
     """
-    locking = query.with_for_update(of=Conversation, skip_locked=skip_locked)
+    locking = query.with_for_update(of=Conversation, skip_locked=skip_locked, key_share=True)
     return locking.options(lazyload("*")).execution_options(populate_existing=True)
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from bot import inbox, live, turns
 from bot.domain.words import Author, Channel, State
 from bot.store import queries
-from bot.store.tables import Event
+from bot.store.tables import Conversation, Event
 from tests.support import Shop, wait_for
 
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
@@ -99,6 +99,25 @@ def test_filing_several_customers_and_taking_one_of_them_never_wait_for_each_oth
             live.changed(session, taken, 1, shop.now)
         filing.result()
     assert [m.text for m in shop.messages("b")][-1] == "x"
+
+
+def test_what_a_send_or_an_echo_tells_the_desk_waits_for_nobody_who_holds_the_conversation(shop: Shop):
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    shop.hears("upset")
+    told = threading.Event()
+
+    def tells() -> None:
+        with shop.store.unit_of_work() as session:
+            live.touched(session, session.get_one(Conversation, shop.conversation().id), shop.now)
+        told.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with shop.store.unit_of_work() as session:
+            assert queries.locked(session, shop.conversation().id)
+            telling = pool.submit(tells)
+            assert told.wait(9)
+        telling.result()
 
 
 def _somebody_waits(shop: Shop) -> bool:

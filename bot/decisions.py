@@ -27,7 +27,7 @@ class Asked:
 def read_file(path: Path) -> list[Asked]:
     """Reads JSON lines of `id` and `text`, UTF-8. Raises BadInput naming each bad line."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a message may hold other line breaks
     except OSError as error:
         raise BadInput(f"{path}: can't be read ({error.strerror}).") from None
     except UnicodeDecodeError:

@@ -24,10 +24,11 @@ from bot.components.policy import DECISION
 from bot.components.times import spoken
 from bot.components.turns import CONTEXT
 from bot.domain.rule import Context
-from bot.domain.words import Button
+from bot.domain.words import Button, Topic
 
 MAX_CHARS = 5_000  # a longer text is read up to here
 _OWN_PARAGRAPH = (AUTOMATED, READS_ON)
+_ANSWERS = frozenset(f"utter_{topic.value}" for topic in Topic)
 _BUTTONS = {"/settled": Button.SETTLED, "/ask_person": Button.PERSON}  # the payloads in domain.yml
 _NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
 
@@ -103,6 +104,8 @@ def joined(messages: list[dict[str, Any]]) -> str:
         text = message["text"].strip()
         if message.get("utter_action") in _OWN_PARAGRAPH:
             paragraphs += [[text], []]
+        elif message.get("utter_action") in _ANSWERS:
+            paragraphs.append([text])  # two questions, two answers
         else:
             paragraphs[-1].append(text)
     return "\n\n".join(_in_a_row(sentences) for sentences in paragraphs if sentences)

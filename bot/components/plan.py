@@ -55,11 +55,12 @@ def _body(decision: Decision, context: Context, order: OrderFacts) -> list[str]:
     if decision.action is Action.HAND_OFF:
         when = PEOPLE_BACK if context.opens_at else PEOPLE_THERE
         return [f"utter_hand_off_{decision.reason.value}", when]
+    also = [f"utter_{topic.value}" for topic in decision.also]
     if decision.action is Action.ASK:
-        return [f"utter_ask_{decision.detail.value}"]
+        return [*also, f"utter_ask_{decision.detail.value}"]
     if decision.topic is Topic.ORDER_STATUS:
-        return _order(order)
-    return [f"utter_{decision.topic.value}"]
+        return [*_order(order), *also]
+    return [f"utter_{decision.topic.value}", *also]
 
 
 def _order(order: OrderFacts) -> list[str]:

@@ -18,7 +18,7 @@ from rasa.shared.core.events import ActionExecuted, Event, SlotSet, UserUttered
 from bot.components.details import EMAIL, ORDER_NUMBER
 from bot.components.language import READABLE, language_of
 from bot.components.plan import AUTOMATED, LOOK_UP, OrderFacts, plan
-from bot.components.tone import TONE, UPSET
+from bot.components.reader import TONE, TOPIC, UPSET
 from bot.components.wishes import PERSON
 from bot.domain.rule import Action, Context, Decision, Detail, Found, Proposal, Reading, decide, last_word
 from bot.domain.words import Remark, State, Topic
@@ -50,6 +50,7 @@ class Turn:
             return Reading(readable=False, confidence=self._confidence)
         return Reading(
             intent=self._intent,
+            topics=self._topics,
             confidence=self._confidence,
             upset=self._entity(TONE) == UPSET,
             order_number=self._entity(ORDER_NUMBER),
@@ -71,8 +72,16 @@ class Turn:
         return _INTENTS.get(self.message.intent_name or "")
 
     @property
+    def _topics(self) -> tuple[Topic, ...]:
+        """Questions besides the intent, and the question of who asks for a person."""
+        names = [self.message.intent_name] if self._entity(PERSON) else []
+        names += [e.get("value") for e in self.message.entities if e.get("entity") == TOPIC]
+        found = (_INTENTS.get(name or "") for name in names)
+        return tuple(word for word in found if isinstance(word, Topic))
+
+    @property
     def _confidence(self) -> float:
-        """Of the most likely intent, also where the fallback classifier put its own in front."""
+        """Of the most likely intent, also where it isn't likely enough and the fallback is in front."""
         ranking = self.message.parse_data.get("intent_ranking") or [self.message.intent]
         known = [entry for entry in ranking if entry.get("name") in _INTENTS]
         return float(known[0].get("confidence", 1.0)) if known else 0.0

@@ -33,18 +33,23 @@ _KOREAN = (
     r"전화\s*(?:좀\s*)?(?:주세요|줘요|주실|부탁|해\s*주)",
 )
 _JAPANESE = (
-    r"(?:担当者?|オペレーター|人間|スタッフ|責任者|店長|店員|係の?者?|有人)"
-    r"[^。？！?!\n]{0,10}(?:話|つな|繋|代わ|替わ|変わ|かわ|電話|対応|お願い|出し)",
-    r"(?:お?電話)(?:を)?(?:ください|下さい|して|いただけ|頂け|もらえ|かけて)",
-    r"人(?:と|に)(?:直接)?(?:話|つな|繋|相談)",
+    r"(?:担当者?|オペレーター|人間|スタッフ|責任者|店長|店員|係の?(?:者|人|方)?|有人)"
+    r"(?:さん|の方|の人|の者)?(?:(?:と|に|を|へ|から|で)?[^。？！?!\n]{0,6}?)"
+    r"(?:話(?!を聞い)|つな(?!がら)|繋(?!がら)|代わ|替わ|変わ|かわ|お願い|おねがい|出し(?:て|ください)|"
+    r"(?:電話|対応)(?:して|を)?(?:ほし|欲し|ください|下さい|もらえ|いただ|頂|お願い))",
+    r"(?:お?電話)(?:を)?(?:して)?(?:ください|下さい|ほし|欲し|いただけ|頂け|もらえ|かけて(?:ください|下さい|ほし|もらえ))",
+    r"(?<![友知恋代故他])人(?:と|に)(?:直接)?(?:話し(?:たい|て(?:ほし|もらえ|ください))|話せ|つな|繋|相談(?:したい|できま))",
 )
 _REQUEST = re.compile("|".join((*_ENGLISH, *_KOREAN, *_JAPANESE)), re.IGNORECASE)
 _NOT = re.compile(r"\b(?:don'?t|do not|no need to|not|without|never)\b[^.?!\n]{0,20}$", re.IGNORECASE)
+_RATHER_NOT = re.compile(
+    r"\s*(?:말고|안\s|않|필요\s?없|은 됐|하지\s?마)|し?[たてせ]?(?:くない|なくて|ないで|ません(?!か))|は?不要"
+)
 
 
 def request_in(text: str) -> re.Match[str] | None:
     """Where a person is asked for; None if nowhere, or if it says "no need to"."""
     for found in _REQUEST.finditer(text):
-        if not _NOT.search(text[: found.start()]):
+        if not _NOT.search(text[: found.start()]) and not _RATHER_NOT.match(text[found.end() :]):
             return found
     return None

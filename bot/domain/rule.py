@@ -9,7 +9,7 @@ The rule is Jay Baer's "never reply more than twice" (Hug Your Haters, 2016), as
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -97,6 +97,7 @@ class Reading:
     order_number: str | None = None
     email: str | None = None
     found: Found | None = None  # set once the look-up ran
+    topics: tuple[Topic, ...] = ()  # further questions in the same message
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Decision:
     topic: Topic | None = None
     reason: Reason | None = None
     detail: Detail | None = None
+    also: tuple[Topic, ...] = ()  # further questions, answered in the same reply
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,14 @@ def decide(reading: Reading, context: Context) -> Decision:
 
 def hand_off(reason: Reason, reading: Reading) -> Decision:
     """To a person, with the question noted for them."""
-    topic = reading.intent if isinstance(reading.intent, Topic) else None
-    return Decision(Action.HAND_OFF, topic=topic, reason=reason)
+    asked = _questions(reading)
+    return Decision(Action.HAND_OFF, topic=asked[0] if asked else None, reason=reason)
+
+
+def _questions(reading: Reading) -> tuple[Topic, ...]:
+    """Every topic of a message; an order's status first, since it may take a question back."""
+    topics = ((reading.intent,) if isinstance(reading.intent, Topic) else ()) + reading.topics
+    return tuple(sorted(topics, key=lambda topic: topic is not Topic.ORDER_STATUS))
 
 
 def _person_first(reading: Reading, context: Context) -> Decision | None:
@@ -194,7 +202,7 @@ def _details(reading: Reading, context: Context) -> Decision | None:
     if reading.intent is Remark.GREET or started:
         return Decision(Action.ASK, detail=Detail.MATTER) if context.quiet else Decision(Action.WAIT)
     awaited = context.asked_for not in (None, Detail.MATTER)
-    asks = reading.intent is Topic.ORDER_STATUS
+    asks = Topic.ORDER_STATUS in _answerable(reading)
     if not (asks or (gave and (awaited or reading.intent is Remark.GIVE_DETAILS))):
         return _again(context) if awaited and reading.intent is None else None
     if context.public:
@@ -206,6 +214,12 @@ def _details(reading: Reading, context: Context) -> Decision | None:
 
 def _order_status(reading: Reading, context: Context) -> Decision:
     """A known customer gives the number or, where it is plain, nothing; others number and e-mail."""
+    decision = _of_order(reading, context)
+    also = tuple(topic for topic in _answerable(reading) if topic is not Topic.ORDER_STATUS)
+    return decision if decision.action is Action.HAND_OFF else replace(decision, also=also)
+
+
+def _of_order(reading: Reading, context: Context) -> Decision:
     number = reading.order_number or context.order_number
     email = reading.email or context.email or context.verified_email
     if reading.found is None:
@@ -230,9 +244,13 @@ def _again(context: Context) -> Decision:
 
 
 def _topic(reading: Reading, context: Context) -> Decision | None:
-    if isinstance(reading.intent, Topic):
-        return Decision(Action.ANSWER, reading.intent)
-    return None
+    """Two questions are both answered in one reply."""
+    topics = _answerable(reading)
+    return Decision(Action.ANSWER, topics[0], also=topics[1:]) if topics else None
+
+
+def _answerable(reading: Reading) -> tuple[Topic, ...]:
+    return _questions(reading) if isinstance(reading.intent, Topic) else ()
 
 
 @dataclass(frozen=True)

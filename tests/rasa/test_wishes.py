@@ -16,6 +16,9 @@ class AskingForAPerson(unittest.TestCase):
             "환불 관련해서 사람이랑 통화하고 싶어요",
             "返品したいです。担当者と話せますか",
             "送料はいくらですか。あと電話ください",
+            "担当の方に対応してほしいです",
+            "係の人おねがい",
+            "電話してもらえますか",
         ):
             with self.subTest(text):
                 self.assertIsNotNone(request_in(text))
@@ -30,6 +33,14 @@ class AskingForAPerson(unittest.TestCase):
             "전화번호가 바뀌었어요",
             "電話番号を変更したい",
             "スタッフさんの着ているシャツはどれですか",
+            "スタッフの対応がとても良かったです",
+            "店員が話を聞いてくれません",
+            "人間とは話したくないです",
+            "電話してもつながりません",
+            "先ほどお電話して確認しました",
+            "友人に相談してから決めます",
+            "전화 안 주셔도 돼요, 배송비만 알려주세요",
+            "상담원 연결 말고 그냥 반품 방법 알려줘",
         ):
             with self.subTest(text):
                 self.assertIsNone(request_in(text))

@@ -23,6 +23,39 @@ def test_a_sure_topic_is_answered():
     assert (decision.action, decision.topic) == (Action.ANSWER, Topic.RETURN_POLICY)
 
 
+def test_two_questions_are_answered_in_one_reply():
+    reading = Reading(Topic.SHIPPING_COST, 0.9, topics=(Topic.RETURN_POLICY,))
+    decision = decide(reading, Context())
+    assert (decision.action, decision.topic) == (Action.ANSWER, Topic.SHIPPING_COST)
+    assert decision.also == (Topic.RETURN_POLICY,)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(Topic.ORDER_STATUS, Topic.INVOICE), (Topic.INVOICE, Topic.ORDER_STATUS)],
+)
+def test_a_question_beside_an_orders_status_is_answered_while_the_details_are_asked_for(
+    first: Topic, second: Topic
+):
+    asked = decide(Reading(first, 0.9, topics=(second,)), Context())
+    assert (asked.action, asked.topic, asked.also) == (Action.ASK, Topic.ORDER_STATUS, (Topic.INVOICE,))
+    found = Reading(first, 0.9, order_number="1", email="a@b.example", found=Found.FOUND, topics=(second,))
+    answered = decide(found, Context())
+    assert (answered.action, answered.topic) == (Action.ANSWER, Topic.ORDER_STATUS)
+    assert answered.also == (Topic.INVOICE,)
+
+
+def test_a_question_within_anger_or_beside_a_wish_for_a_person_is_noted():
+    for reading in (
+        Reading(None, upset=True, topics=(Topic.INVOICE,)),
+        Reading(Remark.ASK_PERSON, topics=(Topic.INVOICE,)),
+        Reading(Remark.ACCOUNT, topics=(Topic.INVOICE,)),
+    ):
+        decision = decide(reading, Context())
+        assert (decision.action, decision.topic) == (Action.HAND_OFF, Topic.INVOICE)
+        assert not decision.also
+
+
 def test_what_the_bot_is_not_sure_of_goes_to_a_person():
     assert decide(Reading(None, 0.3), Context()).reason is Reason.UNSURE
     assert decide(Reading(Remark.OUT_OF_SCOPE, 0.9), Context()).reason is Reason.UNSURE

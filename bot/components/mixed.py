@@ -1,0 +1,74 @@
+"""What a message of several parts is about, from what is read in the whole and in each part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.domain.words import Remark, Topic
+
+MOST_TOPICS = 2  # in one reply; a customer with more questions than that talks to a person
+
+_TOPICS = frozenset(topic.value for topic in Topic)
+# What goes to a person wherever in the message it stands, the first that is found.
+_PEOPLE = tuple(
+    remark.value for remark in (Remark.ASK_PERSON, Remark.NOT_SOLVED, Remark.ACCOUNT, Remark.NO_DETAILS)
+)
+# What is said around a question, and isn't one.
+_AROUND = frozenset(
+    remark.value for remark in (Remark.GREET, Remark.ACK, Remark.THANKS, Remark.SETTLED, Remark.GIVE_DETAILS)
+)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The likeliest intent of a text, and how likely it is the right one (0 to 1)."""
+
+    intent: str
+    confidence: float
+    question: bool = False  # by its form
+
+
+@dataclass(frozen=True)
+class Matter:
+    """What a message is about; no intent: not sure enough."""
+
+    intent: str | None
+    confidence: float
+    also: tuple[str, ...] = ()  # further topics, each as sure as the first
+
+
+def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
+    """Puts the readings together; with no or one part the whole alone counts.
+
+    A wish for a person, or an account, in any part is the message's. Topics of several parts stand
+    side by side; a question among them that isn't understood makes all of it unsure, since half an
+    answer is a poor one. Greetings and thanks around a question are no more than that.
+    """
+    sure = [part for part in parts if part.confidence >= threshold]
+    for intent in _PEOPLE:
+        found = [
+            guess for guess in (whole, *sure) if guess.intent == intent and guess.confidence >= threshold
+        ]
+        if found:
+            return Matter(intent, found[0].confidence, _topics(sure))
+    topics = _topics(sure)
+    whole_is_sure = whole.confidence >= threshold
+    if len(topics) > 1:
+        open_question = any(part.question and part not in sure for part in parts)
+        if open_question or len(topics) > MOST_TOPICS:
+            return Matter(None, whole.confidence, topics)
+        least = min(part.confidence for part in sure if part.intent in topics)
+        return Matter(topics[0], least, topics[1:])
+    open_question = any(part.question and part not in sure and part.intent != whole.intent for part in parts)
+    if open_question and (topics or whole.intent in _AROUND):
+        return Matter(None, whole.confidence, topics)
+    if whole_is_sure and whole.intent not in _AROUND:
+        return Matter(whole.intent, whole.confidence)
+    if topics and (whole.intent == topics[0] or len(sure) == len(parts)):
+        return Matter(topics[0], max(part.confidence for part in sure if part.intent == topics[0]))
+    return Matter(whole.intent if whole_is_sure else None, whole.confidence)
+
+
+def _topics(parts: Sequence[Guess]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.intent for part in parts if part.intent in _TOPICS))

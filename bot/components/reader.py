@@ -1,0 +1,274 @@
+"""What a message is about, and whether its writer is upset: two heads on the same features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasa.engine.graph import ExecutionContext, GraphComponent
+from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.engine.storage.resource import Resource
+from rasa.engine.storage.storage import ModelStorage
+from rasa.nlu.classifiers.classifier import IntentClassifier
+from rasa.shared.constants import DEFAULT_NLU_FALLBACK_INTENT_NAME
+from rasa.shared.nlu.constants import ENTITIES, INTENT, TEXT
+from rasa.shared.nlu.training_data.message import Message
+from rasa.shared.nlu.training_data.training_data import TrainingData
+
+from bot.components.details import only_details
+from bot.components.featurizer import PARTS, vectors_of
+from bot.components.heads import Lines, Neighbours, closeness
+from bot.components.mixed import Guess, Matter, matter_of
+from bot.components.parts import is_question
+from bot.components.spelling import Spelling
+from bot.domain.words import Remark
+
+CALM, UPSET = "calm", "upset"
+TONE = "tone"  # the entity of an upset message
+TOPIC = "topic"  # the entity for every question after the first
+RANKING_LENGTH = 10
+_FILE = "reader.npz"
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that was learned."""
+
+    spelling: Spelling
+    neighbours: Neighbours
+    intents: np.ndarray  # of the neighbours, as indexes of `topic.labels`
+    tones: np.ndarray  # of the neighbours: whether upset
+    topic: Lines
+    tone: Lines | None  # None: no example is marked as upset
+
+    def save(self, folder: Path) -> None:
+        """Writes the one file that `load` reads."""
+        arrays = {"intents": self.intents, "tones": self.tones}
+        for name in _GROUPS:
+            group = getattr(self, name)
+            arrays |= {f"{name}.{f.name}": getattr(group, f.name) for f in fields(group)} if group else {}
+        np.savez_compressed(folder / _FILE, **arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """Reads what `save` wrote."""
+        with np.load(folder / _FILE, allow_pickle=False) as stored:
+            groups = {
+                name: kind(**{f.name: stored[f"{name}.{f.name}"] for f in fields(kind)})
+                for name, kind in _GROUPS.items()
+                if f"{name}.{fields(kind)[0].name}" in stored
+            }
+            return cls(**{"tone": None, **groups}, intents=stored["intents"], tones=stored["tones"])
+
+
+_GROUPS: dict[str, type] = {"spelling": Spelling, "neighbours": Neighbours, "topic": Lines, "tone": Lines}
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the model makes of a message and of each of its parts: one row each, the whole first."""
+
+    texts: Sequence[str]
+    scores: np.ndarray  # one column a topic
+    closeness: np.ndarray  # likewise, 0 to 1
+    upset: float  # of the whole: how much rather upset than calm
+
+
+@DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
+class MessageReader(GraphComponent, IntentClassifier):
+    """Sets the intent, and entities for further topics and for an upset tone.
+
+    The confidence is an estimate of how often such a reading is right; below the threshold the intent
+    is Rasa's `nlu_fallback`. A bare order number or e-mail needs no reading. As an entity the tone is
+    seen wherever Rasa shows what it read: `rasa shell nlu`, test stories, the tracker. It is learned
+    from `metadata: {tone: upset}` in `data/nlu.yml`; examples without it are calm.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], storage: ModelStorage, resource: Resource, model: Model | None = None
+    ) -> None:
+        self.config, self._storage, self._resource = config, storage, resource
+        self._model = model
+
+    @staticmethod
+    def get_default_config() -> dict[str, Any]:
+        """For each head: `strength`, how closely its lines follow the examples (the C of a support
+        vector machine), and what the mean closeness of the `nearest` examples of a label counts.
+
+        The topic's `confidence` holds the weights of a logistic function: of the best intent's score,
+        of its lead over the second and of its closeness; from `threshold` on a reading counts. The
+        tone's `threshold` is a score: above 0 a message is rather upset than calm.
+        """
+        return {
+            "topic": {
+                "strength": 0.5,
+                "nearest": 2,
+                "closeness": 1.0,
+                "confidence": {"bias": -3.0, "score": 1.0, "lead": 2.5, "closeness": 4.5},
+                "threshold": 0.65,
+            },
+            "tone": {"strength": 0.1, "nearest": 3, "closeness": 2.0, "threshold": 0.0},
+        }
+
+    @classmethod
+    def create(
+        cls,
+        config: dict[str, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
+    ) -> MessageReader:
+        """Called by Rasa before training."""
+        return cls(config, model_storage, resource)
+
+    @classmethod
+    def load(
+        cls,
+        config: dict[str, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
+        **kwargs: Any,
+    ) -> MessageReader:
+        """Called by Rasa with a trained model."""
+        with model_storage.read_from(resource) as folder:
+            return cls(config, model_storage, resource, Model.load(folder))
+
+    def train(self, training_data: TrainingData) -> Resource:
+        """Learns from `data/nlu*.yml`. Raises ValueError when there are fewer than two intents."""
+        self.learn([e for e in training_data.intent_examples if e.get(TEXT)])
+        with self._storage.write_to(self._resource) as folder:
+            self._model.save(folder)
+        return self._resource
+
+    def learn(self, examples: Sequence[Message]) -> None:
+        """As `train`, without keeping the model."""
+        texts = [example.get(TEXT) for example in examples]
+        intents = [example.get(INTENT) for example in examples]
+        tones = [tone_of(example) for example in examples]
+        vectors, spelling = vectors_of(examples), Spelling.of(texts)
+        spelled = spelling.features(texts)
+        topic = Lines.fit(vectors, spelled, intents, self.config["topic"]["strength"])
+        marked = UPSET in tones
+        self._model = Model(
+            spelling,
+            Neighbours.of(vectors),
+            intents=np.searchsorted(topic.labels, intents),
+            tones=np.array([tone == UPSET for tone in tones]),
+            topic=topic,
+            tone=Lines.fit(vectors, spelled, tones, self.config["tone"]["strength"]) if marked else None,
+        )
+
+    def process(self, messages: list[Message]) -> list[Message]:
+        """Sets `intent`, `intent_ranking` and entities."""
+        for message in messages:
+            self.settle(message, self.read(message), self.config)
+        return messages
+
+    def settle(self, message: Message, read: Read, settings: dict[str, Any]) -> None:
+        """Sets on a message what is sure enough by the thresholds in `settings`."""
+        if self._is_bare_detail(message):
+            _set(message, [], Matter(Remark.GIVE_DETAILS.value, 1.0))
+        else:
+            guesses = self.guesses(read)
+            matter = matter_of(guesses[0], guesses[1:], settings["topic"]["threshold"])
+            _set(message, self._ranking(read.scores[0], guesses[0].confidence), matter)
+        if read.upset >= settings["tone"]["threshold"]:
+            _add(message, TONE, UPSET, 1 / (1 + math.exp(-2 * read.upset)))
+
+    def read(self, message: Message) -> Read:
+        """Compares a featurized message and its parts with all that was learned."""
+        parts = message.get(PARTS) or []
+        texts = [message.get(TEXT), *(part.text for part in parts)]
+        vectors = np.vstack([vectors_of([message]), *(part.vector for part in parts)])
+        spelled = self._model.spelling.features(texts)
+        cosines = self._model.neighbours.cosines(vectors)
+        settings = self.config["topic"]
+        close = closeness(cosines, self._model.intents, settings["nearest"])
+        scores = self._model.topic.margins(vectors, spelled) + settings["closeness"] * close
+        return Read(texts, scores, close, self._upset(vectors[:1], spelled[:1], cosines[:1]))
+
+    def _upset(self, vector: np.ndarray, spelled: Any, cosines: np.ndarray) -> float:
+        if self._model.tone is None:
+            return -math.inf
+        settings = self.config["tone"]
+        ((calm, upset),) = closeness(cosines, self._model.tones, settings["nearest"])
+        margin = self._model.tone.margins(vector, spelled)[0, 1]
+        return float(margin + settings["closeness"] * (upset - calm))
+
+    def guesses(self, read: Read) -> list[Guess]:
+        """The likeliest intent of the whole message, then of each part."""
+        best = read.scores.argmax(axis=1)
+        sure = confidences(read.scores, read.closeness, self.config["topic"]["confidence"])
+        return [
+            Guess(str(self._model.topic.labels[i]), float(p), is_question(text))
+            for i, p, text in zip(best, sure, read.texts, strict=True)
+        ]
+
+    def _is_bare_detail(self, message: Message) -> bool:
+        known = Remark.GIVE_DETAILS.value in self._model.topic.labels
+        return known and only_details(message.get(TEXT), message.get(ENTITIES, []))
+
+    def _ranking(self, scores: np.ndarray, confidence: float) -> list[dict[str, Any]]:
+        """The best with its confidence; the others share what is left."""
+        order = scores.argsort()[::-1]
+        rest = np.exp(scores[order[1:]])
+        shares = [confidence, *((1 - confidence) * rest / rest.sum())]
+        return [
+            {"name": str(self._model.topic.labels[i]), "confidence": float(share)}
+            for i, share in zip(order[:RANKING_LENGTH], shares, strict=False)
+        ]
+
+
+def tone_of(example: Message) -> str:
+    """The tone an example or its intent block is marked with."""
+    marks = example.get("metadata") or {}
+    for level in ("example", "intent"):
+        if tone := (marks.get(level) or {}).get(TONE):
+            return str(tone)
+    return CALM
+
+
+def confidences(scores: np.ndarray, close: np.ndarray, weights: dict[str, float]) -> np.ndarray:
+    """How likely the best intent of each row is the right one, 0 to 1; rows as in `Read`."""
+    signs = np.stack(evidence(scores, close))
+    return 1 / (1 + np.exp(-(weights["bias"] + np.array([weights[name] for name in EVIDENCE]) @ signs)))
+
+
+EVIDENCE = ("score", "lead", "closeness")
+
+
+def evidence(scores: np.ndarray, close: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the confidence rests on, in the order of `EVIDENCE`: one value a row each."""
+    rows, best = np.arange(len(scores)), scores.argmax(axis=1)
+    top = scores[rows, best]
+    return top, top - np.partition(scores, -2, axis=1)[:, -2], close[rows, best]
+
+
+def _set(message: Message, ranking: list[dict[str, Any]], matter: Matter) -> None:
+    intent = {
+        "name": matter.intent or DEFAULT_NLU_FALLBACK_INTENT_NAME,
+        "confidence": matter.confidence if matter.intent else 1 - matter.confidence,
+    }
+    others = [entry for entry in ranking if entry["name"] != intent["name"]]
+    message.set(INTENT, intent, add_to_output=True)
+    message.set("intent_ranking", [intent, *others], add_to_output=True)
+    for topic in matter.also:
+        _add(message, TOPIC, topic, matter.confidence)
+
+
+def _add(message: Message, name: str, value: str, confidence: float) -> None:
+    """An entity over the whole message."""
+    entity = {
+        "entity": name,
+        "value": value,
+        "start": 0,
+        "end": len(message.get(TEXT)),
+        "confidence_entity": confidence,
+        "extractor": MessageReader.__name__,
+    }
+    message.set(ENTITIES, [*message.get(ENTITIES, []), entity], add_to_output=True)

@@ -21,11 +21,11 @@ from bot.accounts import Trouble
 from bot.channels.graph import REASONS, Answer, Graph, Outcome
 from bot.domain.texts import split
 from bot.domain.window import FOR_ALL, FOR_PEOPLE, Phase, window
-from bot.domain.words import Author, Channel, Reason, State, Status, more_pressing
+from bot.domain.words import Author, Channel, Reason, State, Status
 from bot.services import Services
 from bot.store import queries
 from bot.store.engine import Store
-from bot.store.tables import Account, Conversation, HandOff, Identity, Message
+from bot.store.tables import Account, Conversation, Identity, Message
 
 PATIENCE = timedelta(minutes=3)  # longer than one send may take: its sender is gone
 HOLD_BACK = timedelta(minutes=2)  # how long an `unknown` message holds back the ones after it
@@ -36,7 +36,6 @@ LONGEST = timedelta(minutes=10)  # no time in the outbox is set further ahead: t
 OUTBOX = (Status.QUEUED, Status.SENDING)
 TROUBLES = {Outcome.NO_TOKEN: Trouble.NO_TOKEN, Outcome.TOKEN: Trouble.TOKEN}
 KEPT = (Outcome.RETRY, Outcome.THROTTLED, *TROUBLES)  # nothing was sent, and it may go later
-TAKEN = "a person took the conversation"
 log = structlog.get_logger()
 
 
@@ -69,7 +68,7 @@ async def deliver(services: Services, graph: Graph) -> bool:
     if parcel is None:
         return False
     if not await run_in_threadpool(may_go, services, parcel):
-        await run_in_threadpool(settle, services, parcel, Answer(Outcome.REFUSED, TAKEN))
+        await run_in_threadpool(settle, services, parcel, Answer(Outcome.REFUSED, queries.TAKEN))
         return True
     answer = await _send(graph, parcel)
     if answer.outcome is Outcome.NOT_OWNER and parcel.by_agent:
@@ -95,8 +94,8 @@ def claim(services: Services) -> Parcel | None:
         if session.scalar(sa.select(Message.id).where(Message.status.in_(OUTBOX)).limit(1)) is None:
             return None
     with services.store.unit_of_work() as session:
-        _abandon(session, now)
         _expire(session, now)
+        _abandon(session, now)
         message = session.scalar(_next(now))
         if message is None:
             return None
@@ -193,7 +192,7 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
             message.status, message.next_try_at, message.attempts = Status.QUEUED, None, 0
             return
         if outcome in KEPT and queries.bot_is_silenced(message):
-            outcome, detail = Outcome.REFUSED, TAKEN
+            outcome, detail = Outcome.REFUSED, queries.TAKEN
         message.error = detail[:400]
         if outcome is Outcome.UNKNOWN:
             message.status, message.next_try_at = Status.UNKNOWN, now + HOLD_BACK
@@ -254,22 +253,9 @@ def _fail(
     if outcome is Outcome.NOT_OWNER:
         filing.held_elsewhere(session, conversation, now)
     elif conversation.state is State.BOT:
-        _hand_over(session, conversation, now)
-
-
-def _hand_over(session: Session, conversation: Conversation, now: datetime) -> None:
-    found = queries.open_hand_off(session, conversation.id)
-    if found:
-        found.reason = more_pressing(found.reason, Reason.OUTAGE)
-    else:
-        session.add(
-            HandOff(
-                conversation_id=conversation.id, reason=Reason.OUTAGE, topic=conversation.answered, at=now
-            )
-        )
-    conversation.state = State.WAITING
-    session.flush()
-    live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+        queries.hand_over(session, conversation, Reason.OUTAGE, conversation.answered, now)
+        conversation.state = State.WAITING
+        live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
 
 
 def _expire(session: Session, now: datetime) -> None:
@@ -288,11 +274,12 @@ def _expire(session: Session, now: datetime) -> None:
 
 
 def _abandon(session: Session, now: datetime, all_died: bool = False) -> None:
-    """A row whose sender died may have been sent."""
+    """A row whose sender died may have been sent. One that is locked is being settled: no wait for it."""
     dead = sa.true() if all_died else _is_past(Message.next_try_at, now)
+    left = sa.select(Message.id).where(Message.status == Status.SENDING, dead)
     session.execute(
         sa.update(Message)
-        .where(Message.status == Status.SENDING, dead)
+        .where(Message.id.in_(left.with_for_update(skip_locked=True)))
         .values(status=Status.UNKNOWN, next_try_at=now + HOLD_BACK, error="the sender stopped")
     )
 

@@ -99,8 +99,8 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
     One caller at a time files, so a customer's messages keep their order. An item that can't be
     filed is kept with its error and holds nobody up.
     """
-    # PostgreSQL locks row by row: whoever held one conversation and waited for the next could wait in
-    # a circle with the workers.
+    # PostgreSQL locks row by row. Filing that held an account (`POLICY`) and waited for a conversation
+    # would wait in a circle with a worker that settles a send there and mends the account.
     batch = BATCH if store.is_sqlite else 1
     waiting = sa.select(InboxItem.id).where(InboxItem.filed_at.is_(None)).limit(1)
     with store.read() as session:  # an idle look only reads

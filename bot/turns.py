@@ -26,12 +26,12 @@ from bot.brain import Brain
 from bot.counters import HAND_OVERS, THIRD_REPLIES, TURN_SECONDS, TURN_TROUBLE
 from bot.domain.errors import BrainDown, LeaseLost
 from bot.domain.rule import MAX_REPLIES, Action, Context, Effect, Proposal, last_word
-from bot.domain.words import Author, Button, Channel, Reason, State, Status, Topic, more_pressing
+from bot.domain.words import Author, Button, Channel, Reason, State, Status
 from bot.services import Services
 from bot.settings import Settings, opens_at
 from bot.store import queries
 from bot.store.engine import Store
-from bot.store.tables import Conversation, HandOff, Message, new_public_id
+from bot.store.tables import Conversation, Message, new_public_id
 
 RETRY = timedelta(seconds=1)  # between two tries at a brain that is down
 TRIES = 5  # claims of a turn that were neither settled nor postponed: whoever had it failed or died
@@ -145,7 +145,7 @@ def _give_up(session: Session, conversation: Conversation, now: datetime) -> Non
     conversation.due_at = conversation.lease_until = None
     conversation.tries = 0
     conversation.turn_error = conversation.turn_error or "the worker died"
-    _hand_off(session, conversation, Reason.OUTAGE, None, now)
+    queries.hand_over(session, conversation, Reason.OUTAGE, None, now)
     conversation.state = State.WAITING
     live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
 
@@ -316,7 +316,7 @@ def _carry_out(
 ) -> None:
     before = conversation.state
     if effect.hand_off:
-        _hand_off(session, conversation, effect.hand_off, proposal.topic, now)
+        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now)
     if effect.reply_no:
         reply = Message(
             public_id=new_public_id(),
@@ -344,18 +344,6 @@ def _carry_out(
 def first_status(channel: Channel) -> Status:
     """The web chat reads the table itself: what is committed is sent. Others are sent to."""
     return Status.SENT if channel is Channel.WEB else Status.QUEUED
-
-
-def _hand_off(
-    session: Session, conversation: Conversation, reason: Reason, topic: Topic | None, now: datetime
-) -> None:
-    """Opens a hand-off, or makes the open one more pressing."""
-    found = queries.open_hand_off(session, conversation.id)
-    if found is None:
-        session.add(HandOff(conversation_id=conversation.id, reason=reason, topic=topic, at=now))
-        return
-    found.reason = more_pressing(found.reason, reason)
-    found.topic = found.topic or topic
 
 
 def _move_on(session: Session, old: Conversation, messages: list[Message], now: datetime) -> None:

@@ -22,11 +22,10 @@ from bot.store.tables import Agent, Conversation, HandOff, Message
 LIMIT = 200
 GRACE = timedelta(minutes=2)  # an echo that isn't there by then doesn't come
 LET_GO = "let go by "
-TAKEN = "a person took the conversation"  # meant so: the bot was silenced
 LOST = sa.and_(
     Message.status.in_((Status.FAILED, Status.UNKNOWN)),
     Message.author.in_((Author.BOT, Author.AGENT)),
-    sa.func.coalesce(Message.error, "") != TAKEN,
+    sa.func.coalesce(Message.error, "") != queries.TAKEN,
     sa.not_(sa.func.coalesce(Message.error, "").startswith(LET_GO)),
 )
 
@@ -112,8 +111,9 @@ def decide_again(session: Session, conversation_id: int, now: datetime) -> Conve
 def hand_over_unsettled(store: Store, now: datetime) -> int:
     """A customer whose answer may never have arrived is handed to a person; returns how many were.
 
-    A conversation is handed over at most once for it: after that it is no longer the bot's.
+    A conversation is handed over at most once for it: whoever gives it back to the bot knows.
     """
+    seen = sa.exists().where(HandOff.conversation_id == Conversation.id, HandOff.ended_at >= Message.at)
     unsettled = (
         sa.select(Conversation)
         .join(Message, Message.conversation_id == Conversation.id)
@@ -125,6 +125,7 @@ def hand_over_unsettled(store: Store, now: datetime) -> int:
             LOST,
             sa.func.coalesce(Message.next_try_at, Message.at) <= now,
             Message.at <= now - GRACE,
+            ~seen,
         )
         .limit(LIMIT)
     )
@@ -134,10 +135,8 @@ def hand_over_unsettled(store: Store, now: datetime) -> int:
     with store.unit_of_work() as session:
         found = session.scalars(queries.for_update(unsettled, skip_locked=True)).unique().all()
         for conversation in found:
-            session.add(HandOff(conversation_id=conversation.id, reason=Reason.OUTAGE,
-                                topic=conversation.answered, at=now))  # fmt: skip
+            queries.hand_over(session, conversation, Reason.OUTAGE, conversation.answered, now)
             conversation.state = State.WAITING
-            session.flush()
             live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
         return len(found)
 

@@ -6,8 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, lazyload
 
-from bot.domain.words import Author, State, Status
+from bot.domain.words import Author, Reason, State, Status, Topic, more_pressing
 from bot.store.tables import Conversation, HandOff, Identity, Message, Part
+
+TAKEN = "a person took the conversation"  # the error of what the bot was kept from sending, as it should be
 
 
 def replies_used(session: Session, conversation_id: int) -> int:
@@ -91,6 +93,18 @@ def open_hand_off(session: Session, conversation_id: int) -> HandOff | None:
     )
 
 
+def hand_over(
+    session: Session, conversation: Conversation, reason: Reason, topic: Topic | None, now: datetime
+) -> None:
+    """Opens a hand-off, or makes the open one more pressing."""
+    found = open_hand_off(session, conversation.id)
+    if found is None:
+        session.add(HandOff(conversation_id=conversation.id, reason=reason, topic=topic, at=now))
+        return
+    found.reason = more_pressing(found.reason, reason)
+    found.topic = found.topic or topic
+
+
 def end_hand_off(session: Session, conversation_id: int, now: datetime) -> None:
     """Ends the open hand-off, if there is one."""
     found = open_hand_off(session, conversation_id)
@@ -140,5 +154,5 @@ def take_back_queued(session: Session, conversation_id: int) -> None:
             Message.author == Author.BOT,
             Message.status == Status.QUEUED,
         )
-        .values(status=Status.FAILED, error="a person took the conversation")
+        .values(status=Status.FAILED, error=TAKEN)
     )

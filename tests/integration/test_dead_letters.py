@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from bot import turns
 from bot.desk import agents, api, dead_letters
+from bot.desk import conversations as desk
 from bot.domain.errors import Conflict, NotFound
-from bot.domain.words import State, Status
+from bot.domain.words import Channel, State, Status
 from bot.store.tables import Agent, Message
 from tests.meta import HANG_UP, OK, GraphServer
 from tests.mortal import CUSTOMER, Walk
@@ -89,6 +90,30 @@ def test_a_customer_whose_answer_may_be_lost_is_handed_to_a_person(page: Page):
     assert dead_letters.hand_over_unsettled(store, page.shop.now) == 1
     assert page.shop.reason(CUSTOMER) == "outage"
     assert dead_letters.hand_over_unsettled(store, page.shop.now) == 0
+
+
+def test_who_gives_it_back_to_the_bot_is_not_handed_it_again(page: Page):
+    page.shop.now += timedelta(minutes=5)
+    dead_letters.hand_over_unsettled(page.shop.store, page.shop.now)
+    page.shop.takes("Anna", CUSTOMER)
+    page.shop.does("Anna", desk.give_back, CUSTOMER)
+    page.shop.now += timedelta(minutes=5)
+    assert dead_letters.hand_over_unsettled(page.shop.store, page.shop.now) == 0
+    assert page.shop.state(CUSTOMER) is State.BOT
+
+
+def test_but_the_next_answer_that_may_be_lost_is_a_persons_again(page: Page):
+    page.shop.now += timedelta(minutes=5)
+    dead_letters.hand_over_unsettled(page.shop.store, page.shop.now)
+    page.shop.takes("Anna", CUSTOMER)
+    page.shop.does("Anna", desk.give_back, CUSTOMER)
+    page.mood = HANG_UP
+    page.shop.writes("shipping_cost", CUSTOMER, channel=Channel.MESSENGER, account=page.answer.account)
+    page.decided()
+    page.delivered()
+    page.shop.now += timedelta(minutes=5)
+    assert dead_letters.hand_over_unsettled(page.shop.store, page.shop.now) == 1
+    assert page.shop.reason(CUSTOMER) == "outage"
 
 
 def test_a_turn_that_failed_again_and_again_may_be_tried_again(shop: Shop):

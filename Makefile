@@ -40,6 +40,7 @@ chaos: setup ## Kill processes at random, count what was lost or doubled (40 min
 
 bench-nlu: setup ## Measure judgement: make bench-nlu DATA=folder with dev.jsonl and hint3/
 	@LOG_LEVEL=ERROR RASA_TELEMETRY_ENABLED=false TF_CPP_MIN_LOG_LEVEL=3 .venv-rasa/bin/python -W ignore -m bench.nlu $(DATA)
+	@TF_CPP_MIN_LOG_LEVEL=3 .venv-rasa/bin/python -W ignore -m bench.threshold $(DATA)
 
 lock: $(UV) ## Resolve both lock files anew
 	$(UV) pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group dev -o requirements/bot.txt

@@ -90,9 +90,10 @@ def development(path: Path) -> list[Example]:
 
 
 def blind(path: Path) -> list[Example]:
-    """Our own messages in `tests/nlu/blind.jsonl`, which training never sees."""
+    """Our own messages in `tests/nlu/blind*.jsonl`, which training never sees."""
     return [
-        Example(row["text"], row["lang"], row["label"], "own", row["tone"] == "upset") for row in _rows(path)
+        Example(row["text"], row["lang"], row["label"], f"own, {path.stem}", row["tone"] == "upset")
+        for row in _rows(path)
     ]
 
 

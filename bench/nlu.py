@@ -91,7 +91,9 @@ async def measured(name: str, data: Path) -> Result:
         start = time.perf_counter()
         agent = train(config, ROOT / "data", Path(folder) / "ours")
         result.training_seconds = time.perf_counter() - start
-        examples = development(data / "dev.jsonl") + blind(ROOT / "tests" / "nlu" / "blind.jsonl")
+        examples = development(data / "dev.jsonl")
+        for path in sorted((ROOT / "tests" / "nlu").glob("blind*.jsonl")):
+            examples += blind(path)
         await judge(agent, examples, result)
         await judge_mixed(agent, result)
         result.memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -141,7 +143,7 @@ async def judge(agent: Any, examples: list[Example], result: Result) -> None:
         key = f"{example.lang}/{example.source}"
         rates = result.rates.setdefault(key, {})
         right = count(example, decision, lambda measure, hit, r=rates: r.setdefault(measure, Rate()).add(hit))
-        if example.source == "own":
+        if example.source.startswith("own"):
             rates.setdefault("all: right", Rate()).add(right)
         if decision["action"] == "hand_off":
             result.reasons[decision["reason"]] = result.reasons.get(decision["reason"], 0) + 1

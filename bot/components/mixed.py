@@ -70,5 +70,13 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
     return Matter(whole.intent if whole_is_sure else None, whole.confidence)
 
 
+def unanswered(matter: Matter) -> Matter:
+    """For whoever may be upset: what needs a person still does; anything else counts as unsure, noted."""
+    if matter.intent is None or matter.intent in _PEOPLE:
+        return matter
+    asked = (matter.intent,) if matter.intent in _TOPICS else ()
+    return Matter(None, matter.confidence, asked + matter.also)
+
+
 def _topics(parts: Sequence[Guess]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.intent for part in parts if part.intent in _TOPICS))

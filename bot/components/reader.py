@@ -22,7 +22,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 from bot.components.details import only_details
 from bot.components.featurizer import PARTS, vectors_of
 from bot.components.heads import Lines, Neighbours, closeness
-from bot.components.mixed import Guess, Matter, matter_of
+from bot.components.mixed import Guess, Matter, matter_of, unanswered
 from bot.components.parts import is_question
 from bot.components.spelling import Spelling
 from bot.domain.words import Remark
@@ -101,7 +101,8 @@ class MessageReader(GraphComponent, IntentClassifier):
 
         The topic's `confidence` holds the weights of a logistic function: of the best intent's score,
         of its lead over the second and of its closeness; from `threshold` on a reading counts. The
-        tone's `threshold` is a score: above 0 a message is rather upset than calm.
+        tone's are scores: from `threshold` on a message is upset (above 0 is rather upset than calm);
+        from `doubt` on it may be, quietly: the bot neither answers it nor takes it for settled.
         """
         return {
             "topic": {
@@ -111,7 +112,7 @@ class MessageReader(GraphComponent, IntentClassifier):
                 "confidence": {"bias": -3.0, "score": 1.0, "lead": 2.5, "closeness": 4.5},
                 "threshold": 0.65,
             },
-            "tone": {"strength": 0.1, "nearest": 3, "closeness": 2.0, "threshold": 0.0},
+            "tone": {"strength": 0.1, "nearest": 3, "closeness": 2.0, "threshold": 0.0, "doubt": -0.3},
         }
 
     @classmethod
@@ -176,6 +177,8 @@ class MessageReader(GraphComponent, IntentClassifier):
         else:
             guesses = self.guesses(read)
             matter = matter_of(guesses[0], guesses[1:], settings["topic"]["threshold"])
+            if settings["tone"]["doubt"] <= read.upset < settings["tone"]["threshold"]:
+                matter = unanswered(matter)
             _set(message, self._ranking(read.scores[0], guesses[0].confidence), matter)
         if read.upset >= settings["tone"]["threshold"]:
             _add(message, TONE, UPSET, 1 / (1 + math.exp(-2 * read.upset)))

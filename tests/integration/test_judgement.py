@@ -31,6 +31,7 @@ from bot.settings import ROOT
 NLU = ROOT / "tests" / "nlu"
 EXAMPLES = [
     *blind(NLU / "blind.jsonl"),
+    *blind(NLU / "blind_2.jsonl"),
     *held_out(NLU / "held_out.yml", "en"),
     *held_out(NLU / "held_out_ko.yml", "ko"),
     *held_out(NLU / "held_out_ja.yml", "ja"),

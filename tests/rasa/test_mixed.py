@@ -1,6 +1,6 @@
 import unittest
 
-from bot.components.mixed import Guess, Matter, matter_of
+from bot.components.mixed import Guess, Matter, matter_of, unanswered
 from bot.components.parts import MAX_CHARS, MAX_PARTS, is_question, parts_of
 
 SURE, UNSURE = 0.9, 0.3
@@ -114,6 +114,11 @@ class Matters(unittest.TestCase):
 
     def test_one_sure_part_does_not_speak_for_an_unsure_whole(self) -> None:
         self.assertIsNone(read(said("account", UNSURE), said("account", UNSURE), said("invoice")).intent)
+
+    def test_whoever_may_be_upset_is_not_answered_but_the_question_is_noted(self) -> None:
+        self.assertEqual(unanswered(Matter("invoice", SURE)), Matter(None, SURE, ("invoice",)))
+        self.assertEqual(unanswered(Matter("thanks", SURE)), Matter(None, SURE))
+        self.assertEqual(unanswered(Matter("account", SURE)), Matter("account", SURE))
 
 
 if __name__ == "__main__":

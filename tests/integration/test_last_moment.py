@@ -16,11 +16,10 @@ from tests.mortal import CUSTOMER, Walk
 
 @pytest.mark.parametrize("meanwhile", ["a person takes it", "it is taken for dead"])
 def test_a_sender_that_paused_after_its_claim_sends_nothing(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+    migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ):
     graph = GraphServer()
-    walk = Walk(database_url, tmp_path, graph.url)
-    walk.shop.store.migrate()
+    walk = Walk(migrated_url, tmp_path, graph.url)
     walk.webhook_comes()
     walk.filed()
     walk.decided()
@@ -46,11 +45,10 @@ def test_a_sender_that_paused_after_its_claim_sends_nothing(
     graph.close()
 
 
-def test_a_thread_keeps_its_order_across_conversations(database_url: str, tmp_path: Path):
+def test_a_thread_keeps_its_order_across_conversations(migrated_url: str, tmp_path: Path):
     mood = REFUSE
     graph = GraphServer(lambda: mood)
-    walk = Walk(database_url, tmp_path, graph.url)
-    walk.shop.store.migrate()
+    walk = Walk(migrated_url, tmp_path, graph.url)
     walk.webhook_comes()
     walk.filed()
     walk.shop.takes("Anna", CUSTOMER)

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from bot import inbox, live, turns
-from bot.domain.words import Author, Channel, State
+from bot import delivery, inbox, live, turns
+from bot.domain.words import Author, Channel, State, Status
 from bot.store import queries
 from bot.store.tables import Conversation, Event
 from tests.support import Shop, wait_for
@@ -118,6 +118,21 @@ def test_what_a_send_or_an_echo_tells_the_desk_waits_for_nobody_who_holds_the_co
             telling = pool.submit(tells)
             assert told.wait(9)
         telling.result()
+
+
+def test_a_dead_senders_row_that_is_being_settled_holds_up_no_other_sender(shop: Shop):
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    shop.hears("return_policy", channel=Channel.MESSENGER, account="page")
+    parcel = delivery.claim(shop.services)
+    assert parcel
+    shop.now += delivery.PATIENCE + timedelta(seconds=1)
+    with shop.store.unit_of_work() as session:  # its echo has come
+        assert queries.locked_message(session, parcel.message_id)
+        assert delivery.claim(shop.services) is None
+    assert shop.messages()[-1].status is Status.SENDING
+    assert delivery.claim(shop.services) is None
+    assert shop.messages()[-1].status is Status.UNKNOWN
 
 
 def _somebody_waits(shop: Shop) -> bool:

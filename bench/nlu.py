@@ -113,7 +113,7 @@ def pipeline(name: str, folder: Path) -> Path:
     if name == "stock":  # what `rasa init` leaves commented out is what `rasa train` then fills in
         from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 
-        config, _ = DefaultV1Recipe.auto_configure(str(source), config)
+        config, *_ = DefaultV1Recipe.auto_configure(str(source), config)
     config.pop("policies", None)
     path = folder / f"{name}.yml"
     write_yaml({"recipe": "default.v1", "assistant_id": "bench", "language": "en", **config}, path)

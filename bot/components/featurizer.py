@@ -107,5 +107,8 @@ def vectors_of(messages: Sequence[Message]) -> np.ndarray:
 
 
 def without_details(text: str) -> str:
-    """Stands in for e-mails and long numbers, so that two customers' same question is the same."""
-    return _LONG_NUMBER.sub("1234", _EMAIL.sub("e-mail", text)).strip() or "."
+    """What the encoder reads: without what tells two customers' same question apart.
+
+    E-mails and long numbers have a stand-in; capitals go: WHO WRITES LIKE THIS asks the same.
+    """
+    return _LONG_NUMBER.sub("1234", _EMAIL.sub("e-mail", text)).strip().lower() or "."

@@ -32,7 +32,7 @@ class Lines:
     @classmethod
     def fit(cls, vectors: np.ndarray, spelled: csr_matrix, labels: Sequence[str], strength: float) -> Lines:
         """Learns `labels`, two or more; `vectors` and `spelled` have one row an example."""
-        machine = LinearSVC(C=strength, class_weight="balanced", tol=1e-3, max_iter=300, random_state=0)
+        machine = LinearSVC(C=strength, class_weight="balanced", tol=1e-2, max_iter=300, random_state=0)
         machine.fit(hstack([csr_matrix(vectors), spelled], format="csr"), np.array(labels))
         weights, bias = machine.coef_.astype(np.float32), machine.intercept_.astype(np.float32)
         if len(machine.classes_) == 2:  # scikit-learn keeps only the second label's row

@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run train test check fix bench-nlu lock clean
+.PHONY: help setup run train test check fix chaos bench-nlu lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ check: setup ## Lint, format, types, and which module may import which
 fix: setup ## Let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+chaos: setup ## Kill processes at random, count what was lost or doubled (40 minutes; KILLS=100 per database)
+	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100)
+	@$(BIN)/python -m pytest -q tests/integration/test_state_machine.py tests/integration/test_fuzz.py --hypothesis-profile=long
 
 bench-nlu: setup ## Measure judgement: make bench-nlu DATA=folder with dev.jsonl and hint3/
 	@LOG_LEVEL=ERROR RASA_TELEMETRY_ENABLED=false TF_CPP_MIN_LOG_LEVEL=3 .venv-rasa/bin/python -W ignore -m bench.nlu $(DATA)

@@ -58,10 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     orders.add_argument(
         "file", type=Path, help="number,email,name,status,carrier,tracking,placed_at,eta,items"
     )
+    backup_ = add("backup", backup, "Copy the embedded database to a file, also while the bot runs.")
+    backup_.add_argument("file", type=Path, help="a file that doesn't exist yet")
+    restore_ = add("restore", restore, "Put a copy in the database's place; the bot must not be running.")
+    restore_.add_argument("file", type=Path, help="what `backup` wrote")
     agent = add("add-agent", add_agent, "Add an agent; the password is read from standard input.")
     agent.add_argument("--email", required=True)
     agent.add_argument("--name", required=True)
     agent.add_argument("--role", required=True, choices=("agent", "supervisor"))
+    profile = add(
+        "set-up-messenger",
+        set_up_messenger,
+        "Send Get Started, greeting and ice breakers to Meta; subscribe.",
+    )
+    profile.add_argument("--file", type=Path, help="texts, as in bot/channels/profile.yml (the default)")
+    add("doctor", doctor, "Check the connection to Meta; ends with 1 if there is a problem.")
     return parser
 
 
@@ -76,20 +87,23 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
     """Serves until it is told to stop."""
     import uvicorn  # noqa: PLC0415
 
-    from bot.app import build, set_up_logging  # noqa: PLC0415
+    from bot import logs  # noqa: PLC0415
+    from bot.app import build  # noqa: PLC0415
+    from bot.backup import serving  # noqa: PLC0415
     from bot.processes import check_port  # noqa: PLC0415
 
-    set_up_logging(settings.log_level)
+    logs.set_up(settings.log_level, settings.log_format)
     check_port("PORT", settings.host, settings.port)
-    # No access log: the web chat's stream carries its token in the address.
-    uvicorn.run(
-        build(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=3,
-    )
+    with serving(settings):
+        # No access log: the web chat's stream carries its token in the address.
+        uvicorn.run(
+            build(settings),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+        )
 
 
 def train(_settings: Settings, _options: argparse.Namespace) -> None:
@@ -129,6 +143,23 @@ def import_orders(settings: Settings, options: argparse.Namespace) -> None:
     print(f"{count} orders imported.")
 
 
+def backup(settings: Settings, options: argparse.Namespace) -> None:
+    """See `bot.backup.backup`."""
+    from bot.backup import backup as write  # noqa: PLC0415
+
+    print(f"{write(settings, options.file)} bytes written to {options.file}.")
+
+
+def restore(settings: Settings, options: argparse.Namespace) -> None:
+    """See `bot.backup.restore`; then brings an older copy to the newest schema."""
+    from bot.backup import restore as put_back  # noqa: PLC0415
+    from bot.services import utc_now  # noqa: PLC0415
+
+    before = put_back(settings, options.file, utc_now())
+    _store(settings)
+    print(f"Restored from {options.file}." + (f" The database before it is {before}." if before else ""))
+
+
 def add_agent(settings: Settings, options: argparse.Namespace) -> None:
     """Asks for the password, or reads its first line from a pipe."""
     from bot.desk import agents  # noqa: PLC0415
@@ -141,6 +172,46 @@ def add_agent(settings: Settings, options: argparse.Namespace) -> None:
     with _store(settings).unit_of_work() as session:
         agent = agents.add_agent(session, options.email, options.name, options.role, password, utc_now())
     print(f"{agent.email} can log in at the desk.")
+
+
+def set_up_messenger(settings: Settings, options: argparse.Namespace) -> None:
+    """What customers see before they write, in the shop's languages."""
+    from bot.channels import profile  # noqa: PLC0415
+    from bot.channels.graph import Graph  # noqa: PLC0415
+
+    async def done() -> list[str]:
+        graph = Graph(settings.messenger)
+        try:
+            return await profile.set_up(settings, graph, options.file or profile.FILE)
+        finally:
+            await graph.close()
+
+    print("\n".join(asyncio.run(done())))
+
+
+def doctor(settings: Settings, _options: argparse.Namespace) -> None:
+    """A line for each finding. Raises Unwell if one is a problem."""
+    from bot import doctor as checks  # noqa: PLC0415
+    from bot.channels.graph import Graph  # noqa: PLC0415
+
+    async def problems() -> int:
+        graph, count = Graph(settings.messenger), 0
+        try:
+            async for finding in checks.examine(settings, _store(settings), graph):
+                print(finding, flush=True)
+                count += finding.mark is checks.Mark.PROBLEM
+        finally:
+            await graph.close()
+        return count
+
+    count = asyncio.run(problems())
+    if count:
+        raise Unwell(f"{count} {'problem' if count == 1 else 'problems'}.")
+    print("No problem.")
+
+
+class Unwell(ReplyTwiceError):
+    """The doctor has found a problem."""
 
 
 def _store(settings: Settings) -> "Store":

@@ -1,7 +1,6 @@
 """The bot process: everything is wired together here, and nowhere else."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,12 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import delivery, inbox, live, turns
+from bot import accounts, courtesy, delivery, inbox, live, operations, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
-from bot.channels.messenger import Graph
-from bot.desk import agents, api, events, pages
+from bot.channels.graph import Graph
+from bot.desk import agents, api, dead_letters, events, pages
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -62,6 +61,9 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     store.migrate()
     if store.is_sqlite:
         turns.release_all(store)
+        delivery.release_all(store, utc_now())
+    if settings.messenger.app_secret and not (settings.messenger.page_token or settings.messenger.tokens):
+        log.warning("messenger.no_token", hint="answers are kept until MESSENGER_PAGE_TOKEN is set")
     hub = Hub(store)
     store.on_events(hub.wake)
     brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
@@ -91,10 +93,19 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         max_age=600,
     )
     app.mount("/desk/static", static)
-    for router in (web.router, webhooks.router, api.router, events.router, pages.router, widget.router):
+    for router in (
+        web.router,
+        webhooks.router,
+        api.router,
+        events.router,
+        pages.router,
+        operations.router,
+        widget.router,
+    ):
         app.include_router(router)
-    app.add_api_route("/healthz", lambda: {"status": "up"}, tags=["operations"])
-    app.add_api_route("/readyz", _readyz, tags=["operations"])
+    for path, route in (("/healthz", _healthz), ("/readyz", _readyz)):
+        app.add_api_route(path, route, tags=["operations"])
+        app.add_api_route(path, route, methods=["HEAD"], include_in_schema=False)
     app.add_exception_handler(ReplyTwiceError, _our_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
     return app
@@ -113,9 +124,14 @@ class Jobs:
         """Runs every job; at the end lets each finish the step in hand."""
         self.bell.hang()
         watch = asyncio.create_task(self._watch_brain(services))
-        steps = [(self._filing(services), 1), (self._turns(services), services.settings.workers)]
-        if services.settings.messenger.page_token:
-            steps.append((lambda: delivery.deliver(services, graph), services.settings.workers))
+        workers = services.settings.workers
+        steps = [
+            (self._filing(services), 1),
+            (self._turns(services), workers),
+            (lambda: delivery.deliver(services, graph), workers),
+            (lambda: courtesy.notice(services, graph), 1),
+            (lambda: courtesy.ask_name(services, graph), 1),
+        ]
         tasks = [asyncio.create_task(self._repeat(step)) for step, count in steps for _ in range(count)]
         tasks.append(asyncio.create_task(self._repeat(self._closing(services), IDLE_POLL)))
         yield
@@ -125,6 +141,7 @@ class Jobs:
         _done, late = await asyncio.wait([watch, *tasks], timeout=STOP_SECONDS)
         for task in late:
             task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)  # each gives back what it has in hand
 
     def _filing(self, services: Services) -> Step:
         settings = services.settings
@@ -148,7 +165,9 @@ class Jobs:
     def _closing(self, services: Services) -> Step:
         async def step() -> bool:
             idle = services.settings.idle
-            return bool(await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle))
+            closed = await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle)
+            lost = await run_in_threadpool(dead_letters.hand_over_unsettled, services.store, services.clock())
+            return bool(closed or lost)
 
         return step
 
@@ -177,12 +196,26 @@ class Jobs:
         log.info("brain.ready")
 
 
+async def _healthz() -> dict[str, str]:
+    """Up: the process serves."""
+    return {"status": "up"}
+
+
 async def _readyz(request: Request) -> Response:
     """Ready: the database answers and so does the brain."""
     services: Services = request.app.state.services
     await run_in_threadpool(live.newest, services.store)  # or StoreDown, which is a 503 too
     ready = await services.brain.is_ready()
-    return JSONResponse({"ready": ready, "brain": ready}, status_code=200 if ready else 503)
+    troubles = await run_in_threadpool(_troubles, services)
+    return JSONResponse(
+        {"ready": ready, "brain": ready, "accounts_in_trouble": troubles}, status_code=200 if ready else 503
+    )
+
+
+def _troubles(services: Services) -> dict[str, str]:
+    """Each channel account in trouble. What it should send is kept, so the process is ready all the same."""
+    with services.store.read() as session:
+        return {alert.account: alert.trouble.value for alert in accounts.alerts(session)}
 
 
 async def _our_error(_request: Request, error: Exception) -> Response:
@@ -204,21 +237,3 @@ async def _bad_request(_request: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in p['loc'][1:]) or 'body'}: {p['msg']}" for p in problems
     )
     return JSONResponse({"detail": detail}, status_code=422)
-
-
-def set_up_logging(level: str) -> None:
-    """One line of key=value per event, to standard error. No customer's text is ever logged."""
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s %(message)s")
-    for chatty in ("alembic", "httpx", "uvicorn.error"):
-        logging.getLogger(chatty).setLevel("DEBUG" if level == "DEBUG" else "WARNING")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(sort_keys=False, bool_as_flag=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(),
-    )

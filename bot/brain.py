@@ -4,6 +4,7 @@ Rasa keeps no state for us. All that a decision needs travels with the turn, so 
 take any turn, and a turn that is tried twice does no harm: the database decides.
 """
 
+import asyncio
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,8 @@ from bot.domain.words import Button, Reason, Topic
 AUTOMATED, OUTAGE = "utter_automated", "utter_hand_off_outage"
 THERE, BACK = "utter_people_there", "utter_people_back"
 READ_LIMIT = 5_000  # characters of a turn that Rasa is given; the desk shows the rest
+SAY_LIMIT = 8_000  # characters of a reply: four messages on Messenger; a longer one is no reply
+SPEAKS = (Action.ANSWER, Action.ASK, Action.HAND_OFF, Action.CLOSE, Action.WAIT)  # LOOK_UP stays in Rasa
 
 
 class Brain(Protocol):
@@ -42,19 +45,21 @@ class Rasa:
     """Rasa behind the channel of `bot/components/channel.py`."""
 
     def __init__(self, url: str, patience: timedelta, domain_file: Path) -> None:
-        self._client = httpx.AsyncClient(base_url=url, timeout=patience.total_seconds(), trust_env=False)
+        self._patience = patience.total_seconds()
+        self._client = httpx.AsyncClient(base_url=url, timeout=self._patience, trust_env=False)
         self.outage_reply = Words(domain_file).outage
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         """See `Brain`."""
         body = {"turn": key, "text": text[:READ_LIMIT], "metadata": context.to_json()}
         try:
-            response = await self._client.post("/webhooks/turn/webhook", json=body)
+            async with asyncio.timeout(self._patience):  # the whole answer, not each byte of it
+                response = await self._client.post("/webhooks/turn/webhook", json=body)
             response.raise_for_status()
             return proposal_from(response.json())
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise BrainDown(f"Rasa can't be reached ({type(error).__name__}).") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrainDown(f"Rasa answered nonsense ({type(error).__name__}).") from error
 
     async def is_ready(self) -> bool:
@@ -70,21 +75,37 @@ class Rasa:
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:
-    """Reads the channel's answer. Raises ValueError, KeyError or TypeError for nonsense."""
+    """Reads the channel's answer.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for nonsense: what isn't a proposal, what
+    doesn't say why, and what the database couldn't hold.
+    """
     reason, topic, detail = data["reason"], data["topic"], data["detail"]
-    return Proposal(
+    proposal = Proposal(
         action=Action(data["action"]),
-        text=str(data["text"]),
+        text=_text(data["text"], SAY_LIMIT),
         topic=Topic(topic) if topic else None,
         reason=Reason(reason) if reason else None,
         detail=Detail(detail) if detail else None,
         confidence=float(data["confidence"]),
-        language=str(data["language"])[:16],
-        buttons=tuple((str(b["title"]), Button(b["button"])) for b in data["buttons"]),
-        order_number=data["order_number"],
-        email=data["email"],
+        language=_text(data["language"], 1_000)[:16],
+        buttons=tuple((_text(b["title"], 80), Button(b["button"])) for b in data["buttons"]),
+        order_number=data["order_number"] and _text(data["order_number"], 40),
+        email=data["email"] and _text(data["email"], 320),
         settled=bool(data["settled"]),
     )
+    lacks_reason = proposal.action is Action.HAND_OFF and proposal.reason is None
+    if proposal.action not in SPEAKS or lacks_reason:
+        raise ValueError(f"{proposal.action.value} without a reason")
+    return proposal
+
+
+def _text(value: object, limit: int) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is missing")
+    if len(value) > limit or "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("a text that can't be stored")
+    return value
 
 
 class Words:

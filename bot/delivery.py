@@ -3,139 +3,287 @@
     queued ──► sending ──► sent | failed | unknown
 
 A row is marked `sending` before Meta is asked, so a crash in between leaves a row that may have been
-sent: it becomes `unknown`, and only its echo settles it. Nothing is ever sent again blindly.
+sent: it becomes `unknown`, and only its echo settles it. Nothing is ever sent again blindly. A long
+text goes out part by part: after each the row is queued again, and the next claim goes on behind it.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session, aliased
 from starlette.concurrency import run_in_threadpool
 
-from bot import live
-from bot.channels.messenger import Graph, Outcome, split
-from bot.domain.words import Author, Channel, State, Status
+from bot import accounts, filing, live
+from bot.accounts import Trouble
+from bot.channels.graph import REASONS, Answer, Graph, Outcome
+from bot.domain.texts import split
+from bot.domain.window import FOR_ALL, FOR_PEOPLE, Phase, window
+from bot.domain.words import Author, Channel, Reason, State, Status
 from bot.services import Services
 from bot.store import queries
-from bot.store.tables import Conversation, Identity, Message
+from bot.store.engine import Store
+from bot.store.tables import Account, Conversation, Identity, Message
 
-PATIENCE = timedelta(minutes=3)  # longer than the longest text's parts take: its sender is gone
+PATIENCE = timedelta(minutes=3)  # longer than one send may take: its sender is gone
 HOLD_BACK = timedelta(minutes=2)  # how long an `unknown` message holds back the ones after it
 RETRY_FIRST = timedelta(seconds=2)
 RETRY_MOST = timedelta(minutes=5)
 GIVE_UP = 20  # tries; about an hour and a half
-HALTED = timedelta(minutes=1)  # how often a Page with a bad token is tried again
+LONGEST = timedelta(minutes=10)  # no time in the outbox is set further ahead: the clock was set back
 OUTBOX = (Status.QUEUED, Status.SENDING)
+TROUBLES = {Outcome.NO_TOKEN: Trouble.NO_TOKEN, Outcome.TOKEN: Trouble.TOKEN}
+KEPT = (Outcome.RETRY, Outcome.THROTTLED, *TROUBLES)  # nothing was sent, and it may go later
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """One message on its way."""
+    """One message on its way, or one part of it. `part` counts from 1."""
 
     message_id: int
     public_id: str
+    account: str
     thread: str
     text: str
     buttons: list[dict[str, str]]
     attempt: int
+    started_at: datetime
+    part: int = 1
+    parts: int = 1
+    is_late: bool = False  # a person answers after the 24-hour window
+    by_agent: bool = False
+
+    @property
+    def part_id(self) -> str:
+        """What travels as metadata. The last part's echo settles the message, the others' their part."""
+        return self.public_id if self.part == self.parts else f"{self.public_id}/{self.part}"
 
 
 async def deliver(services: Services, graph: Graph) -> bool:
-    """Sends one queued message, if there is one; says whether there was."""
+    """Sends one queued message or part, if there is one; says whether there was."""
     parcel = await run_in_threadpool(claim, services)
     if parcel is None:
         return False
-    parts = split(parcel.text)
-    for number, part in enumerate(parts, start=1):
-        last = number == len(parts)
-        # Only the last part's echo may settle the message: the id of the others isn't a message's.
-        part_id = parcel.public_id if last else f"{parcel.public_id}/{number}"
-        outcome, detail = await graph.send(parcel.thread, part, part_id, parcel.buttons if last else [])
-        if outcome is not Outcome.SENT:
-            if number > 1:  # half a reply is out: sending it all again would double that half
-                outcome = Outcome.UNKNOWN
-            break
-    await run_in_threadpool(settle, services, parcel, outcome, detail)
+    if not await run_in_threadpool(may_go, services, parcel):
+        await run_in_threadpool(settle, services, parcel, Answer(Outcome.REFUSED, queries.TAKEN))
+        return True
+    answer = await _send(graph, parcel)
+    if answer.outcome is Outcome.NOT_OWNER and parcel.by_agent:
+        taken = await graph.take_thread(parcel.account, parcel.thread)
+        if taken.outcome is Outcome.SENT:
+            answer = await _send(graph, parcel)
+        elif taken.outcome in KEPT:
+            answer = taken
+    await run_in_threadpool(settle, services, parcel, answer)
     return True
 
 
+async def _send(graph: Graph, parcel: Parcel) -> Answer:
+    return await graph.send(
+        parcel.account, parcel.thread, parcel.text, parcel.part_id, parcel.buttons, parcel.is_late
+    )
+
+
 def claim(services: Services) -> Parcel | None:
-    """The next message to send, marked `sending`. A message waits for those before it."""
+    """The next message or part to send, marked `sending`. A message waits for those before it."""
     now = services.clock()
     with services.store.read() as session:  # an idle look only reads
         if session.scalar(sa.select(Message.id).where(Message.status.in_(OUTBOX)).limit(1)) is None:
             return None
     with services.store.unit_of_work() as session:
+        _expire(session, now)
         _abandon(session, now)
-        earlier = aliased(Message)
-        waits = sa.exists().where(
-            earlier.conversation_id == Message.conversation_id,
-            earlier.id < Message.id,
-            sa.or_(
-                earlier.status.in_((Status.QUEUED, Status.SENDING)),
-                sa.and_(earlier.status == Status.UNKNOWN, earlier.next_try_at > now),
-            ),
-        )
-        message = session.scalar(
-            sa.select(Message)
-            .join(Message.conversation)
-            .where(
-                Message.status == Status.QUEUED,
-                Conversation.channel == Channel.MESSENGER,
-                sa.or_(Message.next_try_at.is_(None), Message.next_try_at <= now),
-                ~waits,
-                sa.or_(Message.author != Author.BOT, Conversation.state != State.AGENT),
-            )
-            .order_by(Message.id)
-            .limit(1)
-            .with_for_update(of=Message, skip_locked=True)
-        )
+        message = session.scalar(_next(now))
         if message is None:
             return None
+        account = session.get(Account, message.account)
+        if account and account.trouble in TROUBLES.values():
+            account.paused_until = now + accounts.PROBE  # one message tries; the rest wait for its answer
         identity: Identity = message.conversation.identity
+        parts = split(message.text, identity.channel) or [""]
+        number = min(message.parts_sent, len(parts) - 1) + 1
         message.status = Status.SENDING
         message.attempts += 1
         message.next_try_at = now + PATIENCE
         return Parcel(
-            message.id, message.public_id, identity.thread, message.text, message.buttons, message.attempts
+            message_id=message.id,
+            public_id=message.public_id,
+            account=message.account,
+            thread=identity.thread,
+            text=parts[number - 1],
+            buttons=message.buttons if number == len(parts) else [],
+            attempt=message.attempts,
+            started_at=now,
+            part=number,
+            parts=len(parts),
+            is_late=window(identity.channel, identity.wrote_at, now).phase is Phase.PEOPLE,
+            by_agent=message.author is Author.AGENT,
         )
 
 
-def settle(services: Services, parcel: Parcel, outcome: Outcome, detail: str) -> None:
+def _next(now: datetime) -> sa.Select[Message]:
+    """The oldest message that may go: nothing before it in its thread is open, nothing holds its account."""
+    earlier, its = aliased(Message), aliased(Conversation)
+    waits = (
+        sa.select(earlier.id)
+        .join(its, its.id == earlier.conversation_id)
+        .where(
+            its.identity_id == Conversation.identity_id,
+            earlier.id < Message.id,
+            sa.or_(
+                earlier.status.in_((Status.QUEUED, Status.SENDING)),
+                sa.and_(earlier.status == Status.UNKNOWN, ~_is_past(earlier.next_try_at, now)),
+            ),
+        )
+        .exists()
+    )
+    paused = sa.exists().where(Account.id == Message.account, ~_is_past(Account.paused_until, now))
+    return (
+        sa.select(Message)
+        .join(Message.conversation)
+        .where(
+            Message.status == Status.QUEUED,
+            Conversation.channel != Channel.WEB,
+            sa.or_(Message.next_try_at.is_(None), _is_past(Message.next_try_at, now)),
+            ~waits,
+            ~paused,
+            sa.or_(Message.author != Author.BOT, Conversation.state != State.AGENT),
+        )
+        .order_by(Message.id)
+        .limit(1)
+        .with_for_update(of=Message, skip_locked=True)
+    )
+
+
+def may_go(services: Services, parcel: Parcel) -> bool:
+    """The last look before Meta is asked: whether the row is still this sender's, and the bot may speak.
+
+    A sender that slept may have been taken for dead; a person may have taken the conversation.
+    """
+    with services.store.read() as session:
+        message = session.get_one(Message, parcel.message_id)
+        ours = message.status is Status.SENDING and message.attempts == parcel.attempt
+        return ours and not queries.bot_is_silenced(message)
+
+
+def release_all(store: Store, now: datetime) -> None:
+    """What a killed process was sending may have been sent. For the embedded database, which one bot
+    process serves."""
+    with store.unit_of_work() as session:
+        _abandon(session, now, all_died=True)
+
+
+def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
     """Writes down what became of a send, unless an echo has done so already."""
     now = services.clock()
     with services.store.unit_of_work() as session:
-        message = session.get(Message, parcel.message_id, with_for_update={"of": Message})
-        if message is None or message.status is not Status.SENDING:
+        message = queries.locked_message(session, parcel.message_id)
+        if message is None or message.attempts != parcel.attempt:
+            return  # this sender slept and was taken for dead
+        outcome, detail = answer.outcome, answer.detail
+        if outcome is Outcome.SENT:
+            _record(session, message, parcel, detail, now)
+        if message.status is not Status.SENDING:
+            return  # it is recorded now, or an echo has settled it, or it was taken for dead
+        if message.parts_sent >= parcel.part:  # this part's echo was faster
+            message.status, message.next_try_at, message.attempts = Status.QUEUED, None, 0
             return
-        message.error = None
-        if outcome in (Outcome.RETRY, Outcome.HALT) and queries.bot_is_silenced(message):
-            outcome, detail = Outcome.REFUSED, "a person took the conversation"
-        match outcome:
-            case Outcome.SENT:
-                message.status, message.sent_at, message.external_id = Status.SENT, now, detail
-            case Outcome.UNKNOWN:
-                message.status, message.next_try_at = Status.UNKNOWN, now + HOLD_BACK
-            case Outcome.HALT:
-                message.status, message.next_try_at = Status.QUEUED, now + HALTED
-            case Outcome.RETRY if parcel.attempt < GIVE_UP:
-                wait = min(RETRY_FIRST * 2 ** (parcel.attempt - 1), RETRY_MOST)
-                message.status, message.next_try_at = Status.QUEUED, now + wait
-            case _:
-                message.status = Status.FAILED
-        if outcome is not Outcome.SENT:
-            message.error = detail[:400]
-            log.warning("delivery.not_sent", message=parcel.public_id, outcome=outcome.value, detail=detail)
+        if outcome in KEPT and queries.bot_is_silenced(message):
+            outcome, detail = Outcome.REFUSED, queries.TAKEN
+        message.error = detail[:400]
+        if outcome is Outcome.UNKNOWN:
+            message.status, message.next_try_at = Status.UNKNOWN, now + HOLD_BACK
+        elif outcome in TROUBLES:
+            accounts.halt(session, message.account, TROUBLES[outcome], detail, now)
+            _queue_again(message)
+        elif outcome is Outcome.THROTTLED:
+            accounts.throttle(session, message.account, answer.wait, now)
+            _queue_again(message)
+        elif outcome is Outcome.RETRY and parcel.attempt < GIVE_UP:
+            message.status = Status.QUEUED
+            message.next_try_at = now + min(RETRY_FIRST * 2 ** (parcel.attempt - 1), RETRY_MOST)
+        else:
+            _fail(session, message, outcome, detail, parcel.is_late, now)
+        log.warning("delivery.not_sent", message=parcel.public_id, outcome=outcome.value, detail=detail)
         live.touched(session, message.conversation, now)
 
 
-def _abandon(session: Session, now: datetime) -> None:
-    """A row whose sender died may have been sent."""
+def _record(session: Session, message: Message, parcel: Parcel, external_id: str, now: datetime) -> None:
+    """The channel took a message, or a part of it: then what is left goes on."""
+    if message.status not in (Status.SENDING, Status.UNKNOWN):
+        return
+    accounts.mend(session, message.account)
+    message.error = message.next_try_at = None
+    if parcel.part < parcel.parts:
+        queries.keep_part(session, message, parcel.part, external_id)
+        message.parts_sent = max(message.parts_sent, parcel.part)
+        message.status, message.attempts = Status.QUEUED, 0
+    else:
+        message.external_id = queries.unused(session, message.account, external_id)
+        message.status, message.parts_sent = Status.SENT, parcel.parts
+        # When the send began: the channel's own time of it, which reads and deliveries refer to, is later.
+        message.sent_at = parcel.started_at
+    session.flush()
+    filing.settle_by_id(session, message.account, external_id, now)
+    live.touched(session, message.conversation, now)
+
+
+def _queue_again(message: Message) -> None:
+    """The account waits, not the message: this try doesn't count."""
+    message.status, message.next_try_at, message.attempts = Status.QUEUED, None, message.attempts - 1
+
+
+def _fail(
+    session: Session, message: Message, outcome: Outcome, detail: str, was_late: bool, now: datetime
+) -> None:
+    """It will never be sent. What the bot meant to say is a person's now: nobody is left unanswered."""
+    conversation: Conversation = message.conversation
+    message.status, message.next_try_at = Status.FAILED, None
+    message.error = detail[:400]
+    if message.parts_sent:
+        message.error = f"stopped after part {message.parts_sent}: {detail}"[:400]
+    if outcome is Outcome.WINDOW:
+        closed = now - (FOR_PEOPLE if was_late else FOR_ALL)
+        conversation.identity.wrote_at = min(conversation.identity.wrote_at or closed, closed)
+    if message.author is not Author.BOT:
+        return
+    if outcome is Outcome.NOT_OWNER:
+        filing.held_elsewhere(session, conversation, now)
+    elif conversation.state is State.BOT:
+        queries.hand_over(session, conversation, Reason.OUTAGE, conversation.answered, now)
+        conversation.state = State.WAITING
+        live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+
+
+def _expire(session: Session, now: datetime) -> None:
+    """What waited in the queue until the channel's window closed is not sent any more."""
+    too_old = sa.or_(
+        sa.and_(Message.author == Author.BOT, Identity.wrote_at <= now - FOR_ALL),
+        Identity.wrote_at <= now - FOR_PEOPLE,
+    )
+    late = sa.select(Message.id).join(Message.conversation).join(Conversation.identity)
+    late = late.where(Message.status == Status.QUEUED, Conversation.channel != Channel.WEB, too_old)
+    message_id = session.scalar(late.order_by(Message.id).limit(1))  # one conversation's lock at a time
+    message = queries.locked_message(session, message_id) if message_id else None
+    if message and message.status is Status.QUEUED:
+        _fail(session, message, Outcome.REFUSED, REASONS[Outcome.WINDOW], False, now)
+        live.touched(session, message.conversation, now)
+
+
+def _abandon(session: Session, now: datetime, all_died: bool = False) -> None:
+    """A row whose sender died may have been sent. One that is locked is being settled: no wait for it."""
+    dead = sa.true() if all_died else _is_past(Message.next_try_at, now)
+    left = sa.select(Message.id).where(Message.status == Status.SENDING, dead)
     session.execute(
         sa.update(Message)
-        .where(Message.status == Status.SENDING, Message.next_try_at <= now)
+        .where(Message.id.in_(left.with_for_update(skip_locked=True)))
         .values(status=Status.UNKNOWN, next_try_at=now + HOLD_BACK, error="the sender stopped")
     )
+
+
+def _is_past(at: Any, now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a time of ours has come; what is too far ahead was set before the clock was set back."""
+    return sa.or_(at <= now, at > now + LONGEST)

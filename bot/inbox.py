@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,27 +15,16 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from bot import live
-from bot.domain.conversation import is_idle
 from bot.domain.errors import BadInput
-from bot.domain.words import Author, Channel, State, Status
+from bot.domain.words import Author, Channel, State
+from bot.filing import Kind, Times, close_if_idle, file_item
 from bot.store import queries
 from bot.store.engine import Store
-from bot.store.tables import Contact, Conversation, Identity, InboxItem, Message
+from bot.store.tables import Conversation, InboxItem, Message
 
 BATCH = 100
 ID_LENGTH = 200  # an external id longer than this isn't one; the columns hold 255
 log = structlog.get_logger()
-
-
-class Kind(StrEnum):
-    """What an inbox item is."""
-
-    MESSAGE = "message"  # payload: text, attachments, button, name, email
-    STANDBY = "standby"  # a message that another app or person is answering
-    ECHO = "echo"  # payload: text, metadata, ours; what was sent to a customer, by us or another
-    THREAD = "thread"  # payload: ours; who owns the thread changed
-    OTHER = "other"  # known or not, nothing to do; kept
 
 
 @dataclass(frozen=True)
@@ -50,6 +38,7 @@ class Incoming:
     kind: Kind
     payload: dict[str, Any]
     at: datetime
+    about: str | None = None  # the external id of the message that this changes
 
     @property
     def public_id(self) -> str:
@@ -64,7 +53,8 @@ def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
     can't store them: then nothing was stored, and nothing may be acknowledged.
     """
     for event in events:
-        if not 0 < len(event.external_id) <= ID_LENGTH or len(event.thread) > 120:
+        ids = (event.external_id, event.about or event.external_id)
+        if not all(0 < len(one) <= ID_LENGTH for one in ids) or len(event.thread) > 120:
             raise BadInput("An id is empty or too long.")
     if not events:
         return set()
@@ -74,6 +64,7 @@ def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
             "channel": event.channel,
             "account": event.account,
             "external_id": event.external_id,
+            "about": event.about,
             "thread": event.thread,
             "kind": event.kind.value,
             "payload": event.payload,
@@ -108,6 +99,9 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
     One caller at a time files, so a customer's messages keep their order. An item that can't be
     filed is kept with its error and holds nobody up.
     """
+    # PostgreSQL locks row by row. Filing that held an account (`POLICY`) and waited for a conversation
+    # would wait in a circle with a worker that settles a send there and mends the account.
+    batch = BATCH if store.is_sqlite else 1
     waiting = sa.select(InboxItem.id).where(InboxItem.filed_at.is_(None)).limit(1)
     with store.read() as session:  # an idle look only reads
         if session.scalar(waiting) is None:
@@ -116,159 +110,17 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
         if not store.is_sqlite:  # SQLite has one writer anyway
             session.execute(sa.text("SELECT pg_advisory_xact_lock(7203)"))
         items = session.scalars(
-            sa.select(InboxItem).where(InboxItem.filed_at.is_(None)).order_by(InboxItem.id).limit(BATCH)
+            sa.select(InboxItem).where(InboxItem.filed_at.is_(None)).order_by(InboxItem.id).limit(batch)
         ).all()
         for item in items:
             item.filed_at = now
             try:
                 with session.begin_nested():
-                    _file(session, item, now, burst, idle)
+                    file_item(session, item, Times(now, burst, idle))
             except (sa.exc.IntegrityError, sa.exc.DataError, ValueError, KeyError, TypeError) as error:
                 log.error("inbox.unfileable", inbox_id=item.id, kind=item.kind, error=type(error).__name__)
                 item.error = type(error).__name__
         return len(items)
-
-
-def _file(session: Session, item: InboxItem, now: datetime, burst: timedelta, idle: timedelta) -> None:
-    kind = Kind(item.kind)
-    if kind in (Kind.MESSAGE, Kind.STANDBY):
-        _file_message(session, item, now, burst, idle)
-    elif kind is Kind.ECHO:
-        _file_echo(session, item, now, idle)
-    elif kind is Kind.THREAD:
-        _file_thread(session, item, now)
-
-
-def _file_message(
-    session: Session, item: InboxItem, now: datetime, burst: timedelta, idle: timedelta
-) -> None:
-    conversation = _conversation(session, item, now, idle)
-    if item.kind == Kind.STANDBY and conversation.state is not State.AGENT:
-        _held_elsewhere(session, conversation, now)
-    held = conversation.state is State.AGENT
-    message = _message(item, conversation, Author.CUSTOMER)
-    message.attachments = item.payload.get("attachments", [])
-    message.pressed = item.payload.get("button")
-    message.client_id = item.payload.get("client_id")
-    message.handled_at = now if held else None  # a person reads it: there is no turn for the bot
-    session.add(message)
-    session.flush()
-    conversation.last_message_at = now
-    conversation.due_at = None if held else now + burst
-    live.said(session, conversation, message)
-
-
-def _file_echo(session: Session, item: InboxItem, now: datetime, idle: timedelta) -> None:
-    """Ours settles a send whose answer was lost; another's is a person answering elsewhere."""
-    public_id, _, part = (item.payload.get("metadata") or "").partition("/")
-    sent = session.scalar(
-        sa.select(Message).where(Message.public_id == public_id, Message.account == item.account)
-    )
-    if sent and not part:
-        sent.status = Status.SENT
-        sent.sent_at = sent.sent_at or now
-        sent.external_id = item.external_id
-        live.touched(session, sent.conversation, now)
-    if sent or item.payload.get("ours"):
-        return
-    conversation = _conversation(session, item, now, idle)
-    _held_elsewhere(session, conversation, now)
-    message = _message(item, conversation, Author.AGENT)
-    message.sent_at = item.at
-    message.handled_at = now
-    session.add(message)
-    session.flush()
-    conversation.last_message_at = now
-    live.said(session, conversation, message)
-
-
-def _file_thread(session: Session, item: InboxItem, now: datetime) -> None:
-    """Another app gave the thread to us, or took it."""
-    identity = queries.find_identity(session, item.account, item.thread)
-    conversation = queries.open_conversation(session, identity) if identity else None
-    if conversation is None:
-        return
-    if not item.payload.get("ours"):
-        _held_elsewhere(session, conversation, now)
-    elif conversation.state is State.AGENT and conversation.agent_id is None:
-        conversation.state = State.BOT
-        live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
-
-
-def _held_elsewhere(session: Session, conversation: Conversation, now: datetime) -> None:
-    """A person outside the desk answers: the bot is silent from here."""
-    if conversation.state is State.AGENT:
-        return
-    conversation.state = State.AGENT
-    conversation.due_at = None
-    queries.take_back_queued(session, conversation.id)
-    found = queries.open_hand_off(session, conversation.id)
-    if found:
-        found.taken_at = found.taken_at or now
-    queries.handle_open_messages(session, conversation.id, now)
-    live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
-
-
-def _message(item: InboxItem, conversation: Conversation, author: Author) -> Message:
-    return Message(
-        public_id=item.public_id,
-        conversation_id=conversation.id,
-        author=author,
-        text=item.payload.get("text") or "",
-        account=item.account,
-        external_id=item.external_id,
-        at=item.at,
-    )
-
-
-def _conversation(session: Session, item: InboxItem, now: datetime, idle: timedelta) -> Conversation:
-    """The open conversation of whoever wrote, or a new one with two fresh replies."""
-    identity = queries.find_identity(session, item.account, item.thread) or _identity(session, item, now)
-    found = queries.open_conversation(session, identity)
-    if found and close_if_idle(session, found, now, idle):
-        found = None
-    if found is None:
-        found = Conversation(
-            contact=identity.contact,
-            identity=identity,
-            channel=identity.channel,
-            state=State.BOT,
-            opened_at=now,
-            last_message_at=now,
-        )
-        session.add(found)
-        session.flush()
-    return found
-
-
-def _identity(session: Session, item: InboxItem, now: datetime) -> Identity:
-    """A new identity; a customer whom the shop has logged in keeps the contact of their e-mail."""
-    email = item.payload.get("email")
-    contact = session.scalar(sa.select(Contact).where(Contact.email == email).limit(1)) if email else None
-    if contact is None:
-        contact = Contact(name=item.payload.get("name"), email=email, created_at=now)
-    identity = Identity(
-        contact=contact, channel=item.channel, account=item.account, thread=item.thread, created_at=now
-    )
-    session.add(identity)
-    session.flush()
-    return identity
-
-
-def close_if_idle(session: Session, conversation: Conversation, now: datetime, idle: timedelta) -> bool:
-    """Closes a conversation that has ended by silence; says whether it did.
-
-    One with a turn that is still due has not.
-    """
-    if now - conversation.last_message_at < idle or conversation.due_at is not None:
-        return False
-    answered = queries.spoke_last(session, conversation.id) is Author.AGENT
-    if not is_idle(conversation.state, answered, conversation.last_message_at, now, idle):
-        return False
-    queries.close(session, conversation, now)
-    queries.handle_open_messages(session, conversation.id, now)
-    live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
-    return True
 
 
 def close_idle(store: Store, now: datetime, idle: timedelta) -> int:

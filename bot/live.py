@@ -20,7 +20,7 @@ from bot.bell import Bell
 from bot.domain.errors import StoreDown
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author
-from bot.store.engine import Store, mark_changed
+from bot.store.engine import Store, add_event
 from bot.store.tables import Conversation, Event, Identity, Message
 
 POLL_SECONDS = 0.5  # how soon a commit of another process is seen; our own wake us at once
@@ -93,15 +93,15 @@ def _record(
     session: Session, conversation: Conversation, kind: Kind, payload: dict[str, Any], at: datetime
 ) -> None:
     identity: Identity = conversation.identity
-    mark_changed(session)
-    session.add(
+    add_event(
+        session,
         Event(
             stream=stream_of(identity.account, identity.thread),
             conversation_id=conversation.id,
             kind=kind.value,
             payload=payload,
             at=at,
-        )
+        ),
     )
 
 

@@ -24,13 +24,18 @@ SHORTEST_KEY = 32  # characters
 
 @dataclass(frozen=True)
 class Messenger:
-    """One Facebook Page. Empty strings: not connected."""
+    """Facebook Pages and Instagram accounts of one app at Meta. Empty strings: not connected."""
 
     verify_token: str = field(repr=False)
     app_secret: str = field(repr=False)
-    page_token: str = field(repr=False)
+    page_token: str = field(repr=False)  # of every account that has none of its own
     app_id: str
     graph_url: str
+    tokens: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # account and its own token
+
+    def token(self, account: str) -> str:
+        """What an account is sent to with; empty if nothing is."""
+        return dict(self.tokens).get(account) or self.page_token
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Settings:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     log_level: str
+    log_format: str
+    metrics_token: str = field(repr=False)
     secret_key: str = field(repr=False)
     chat_identity_secret: str = field(repr=False)
     chat_origins: tuple[str, ...]
@@ -90,6 +97,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=_database_url(read.text("DATABASE_URL", f"{SQLITE}{data / 'reply_twice.db'}")),
         redis_url=read.text("REDIS_URL", ""),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_format=read.choice("LOG_FORMAT", "TEXT", ("TEXT", "JSON")).lower(),
+        metrics_token=read.text("METRICS_TOKEN", ""),
         secret_key=_long_enough(read.text("SECRET_KEY", "")) or _secret_key(data),
         chat_identity_secret=read.text("CHAT_IDENTITY_SECRET", ""),
         chat_origins=tuple(
@@ -117,6 +126,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             page_token=read.text("MESSENGER_PAGE_TOKEN", ""),
             app_id=read.text("MESSENGER_APP_ID", ""),
             graph_url=read.url("MESSENGER_GRAPH_URL", "https://graph.facebook.com/v26.0"),
+            tokens=(
+                *read.tokens("MESSENGER_PAGES", ""),
+                *read.tokens("INSTAGRAM_ACCOUNTS", "instagram:"),
+            ),
         ),
     )
     if settings.lease <= settings.brain_patience:
@@ -197,6 +210,16 @@ class _Reader:
         except ValueError:
             raise SettingError(f"{name} must be an address like {default}, not {value!r}.") from None
         return value
+
+    def tokens(self, name: str, prefix: str) -> list[tuple[str, str]]:
+        """Pairs of "id:token", comma-separated; an account's name is its id after `prefix`."""
+        found: dict[str, str] = {}
+        for number, part in enumerate(filter(None, map(str.strip, self.text(name, "").split(","))), start=1):
+            account, _, token = (side.strip() for side in part.partition(":"))
+            if not account.isdigit() or not token or account in found:
+                raise SettingError(f"{name}: entry {number} isn't a new id, a colon and its token.")
+            found[account] = token
+        return [(prefix + account, token) for account, token in found.items()]
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.text(name, str(default)).lower()

@@ -1,13 +1,18 @@
 """A turn, from top to bottom: claim it, have it read, decide, write it down.
 
     claim ──► Brain.read_and_reply ──► settle, in ONE transaction
-                     │ down
-                     └──► postpone, and after BRAIN_SECONDS a hand-off `outage`
+      │              │ down
+      │              └──► postpone, and after BRAIN_SECONDS a hand-off `outage`
+      └── tried TRIES times and never settled: to a person
 
 A turn is what a customer wrote until a moment of quiet. One worker at a time has a conversation: its
 lease number is a fencing token, so a worker that wakes up after its lease can change nothing.
+
+A time in the table that lies further ahead than we ever set one was written before the clock was set
+back; it counts as past.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,16 +23,20 @@ from starlette.concurrency import run_in_threadpool
 
 from bot import live
 from bot.brain import Brain
+from bot.counters import HAND_OVERS, THIRD_REPLIES, TURN_SECONDS, TURN_TROUBLE
 from bot.domain.errors import BrainDown, LeaseLost
-from bot.domain.rule import Action, Context, Effect, Proposal, last_word
-from bot.domain.words import Author, Button, Channel, Reason, State, Status, more_pressing
+from bot.domain.rule import MAX_REPLIES, Action, Context, Effect, Proposal, last_word
+from bot.domain.words import Author, Button, Channel, Reason, State, Status
 from bot.services import Services
 from bot.settings import Settings, opens_at
 from bot.store import queries
 from bot.store.engine import Store
-from bot.store.tables import Conversation, HandOff, Message, new_public_id
+from bot.store.tables import Conversation, Message, new_public_id
 
 RETRY = timedelta(seconds=1)  # between two tries at a brain that is down
+TRIES = 5  # claims of a turn that were neither settled nor postponed: whoever had it failed or died
+FAILED_FIRST = timedelta(seconds=2)  # before a turn that failed is tried again; doubled each time
+SLACK = timedelta(minutes=1)  # how far the clocks of several machines may be apart
 log = structlog.get_logger()
 
 
@@ -41,6 +50,7 @@ class Turn:
     message_ids: tuple[int, ...]
     text: str
     context: Context
+    tries: int = 1  # this one included
 
     @property
     def key(self) -> str:
@@ -53,7 +63,12 @@ async def work(services: Services) -> bool:
     turn = await run_in_threadpool(claim, services.store, services.settings, services.clock())
     if turn is None:
         return False
-    logger = log.bind(conversation_id=turn.conversation_id, turn=turn.key)
+    with structlog.contextvars.bound_contextvars(conversation_id=turn.conversation_id, turn=turn.key):
+        await _decide(services, turn)
+    return True
+
+
+async def _decide(services: Services, turn: Turn) -> None:
     try:
         proposal = await read(services.brain, turn)
         if proposal is None:
@@ -61,8 +76,15 @@ async def work(services: Services) -> bool:
         else:
             await run_in_threadpool(settle, services, turn, proposal)
     except LeaseLost:
-        logger.warning("turn.lease_lost")
-    return True
+        TURN_TROUBLE.labels("lease_lost").inc()
+        log.warning("turn.lease_lost")
+    except asyncio.CancelledError:
+        await run_in_threadpool(give_back, services, turn)  # the process ends: the next one decides it
+        raise
+    except Exception as error:
+        TURN_TROUBLE.labels("failed").inc()
+        log.exception("turn.failed", tries=turn.tries)
+        await run_in_threadpool(give_back, services, turn, type(error).__name__)
 
 
 async def read(brain: Brain, turn: Turn) -> Proposal | None:
@@ -70,16 +92,13 @@ async def read(brain: Brain, turn: Turn) -> Proposal | None:
     try:
         return await brain.read_and_reply(turn.key, turn.text, turn.context)
     except BrainDown as error:
-        log.warning("turn.brain_down", conversation_id=turn.conversation_id, turn=turn.key, error=str(error))
+        log.warning("turn.brain_down", error=str(error))
         return None
 
 
 def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
     """The longest due turn, leased to the caller; None if nothing is due."""
-    due = sa.and_(
-        Conversation.due_at <= now,
-        sa.or_(Conversation.lease_until.is_(None), Conversation.lease_until <= now),
-    )
+    due = sa.and_(_is_due(settings, now), _is_free(settings, now))
     with store.read() as session:  # idle workers only read
         if session.scalar(sa.select(Conversation.id).where(due).limit(1)) is None:
             return None
@@ -88,10 +107,14 @@ def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
         conversation = session.scalar(queries.for_update(longest, skip_locked=True))
         if conversation is None:
             return None
-        messages = _open_messages(session, conversation.id)
+        messages = _open_messages(session, conversation)
         if not messages:
             conversation.due_at = None
             return None
+        if conversation.tries >= TRIES:
+            _give_up(session, conversation, now)
+            return None
+        conversation.tries += 1
         conversation.lease_no += 1
         conversation.lease_until = now + settings.lease
         return Turn(
@@ -101,7 +124,45 @@ def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
             message_ids=tuple(message.id for message in messages),
             text="\n".join(message.text for message in messages if message.text),
             context=_context(session, conversation, messages, settings, now),
+            tries=conversation.tries,
         )
+
+
+def _is_due(settings: Settings, now: datetime) -> sa.ColumnElement[bool]:
+    longest = max(settings.burst, settings.greeting_wait, FAILED_FIRST * 2**TRIES)
+    return sa.or_(Conversation.due_at <= now, Conversation.due_at > now + longest + SLACK)
+
+
+def _is_free(settings: Settings, now: datetime) -> sa.ColumnElement[bool]:
+    until = Conversation.lease_until
+    return sa.or_(until.is_(None), until <= now, until > now + settings.lease + SLACK)
+
+
+def _give_up(session: Session, conversation: Conversation, now: datetime) -> None:
+    """Nobody could decide this turn. A person gets it as it is, and may have it tried again."""
+    TURN_TROUBLE.labels("given_up").inc()
+    log.error("turn.given_up", conversation_id=conversation.id, error=conversation.turn_error)
+    conversation.due_at = conversation.lease_until = None
+    conversation.tries = 0
+    conversation.turn_error = conversation.turn_error or "the worker died"
+    queries.hand_over(session, conversation, Reason.OUTAGE, None, now)
+    conversation.state = State.WAITING
+    live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+
+
+def give_back(services: Services, turn: Turn, error: str = "") -> None:
+    """Lets go of a turn that wasn't decided; one that failed waits longer each time.
+
+    Does nothing when another worker has the conversation by now.
+    """
+    with services.store.unit_of_work() as session:
+        conversation = queries.locked(session, turn.conversation_id)
+        if conversation is None or conversation.lease_no != turn.lease_no or not conversation.due_at:
+            return
+        conversation.lease_until = None
+        if error:
+            conversation.turn_error = error[:400]
+            conversation.due_at = services.clock() + FAILED_FIRST * 2 ** (turn.tries - 1)
 
 
 def release_all(store: Store) -> None:
@@ -124,14 +185,17 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
     now, settings = services.clock(), services.settings
     with services.store.unit_of_work() as session:
         conversation = _leased(session, turn)
-        conversation.lease_until = conversation.failing_since = None
-        messages = _open_messages(session, conversation.id)
+        conversation.lease_until = conversation.failing_since = conversation.turn_error = None
+        conversation.tries = 0
+        messages = _open_messages(session, conversation)
         moved_on = tuple(message.id for message in messages) != turn.message_ids
         if moved_on and not (is_outage and messages):
+            TURN_TROUBLE.labels("stale").inc()
             return  # more came, or a person took over: what was decided is stale, and is decided anew
         context = _context(session, conversation, messages, settings, now)
         effect = last_word(proposal, context, settings.new_topic_closes)
         if effect.wait and not turn.context.quiet:
+            conversation.last_message_at = min(conversation.last_message_at, now)  # the clock may go back
             conversation.due_at = conversation.last_message_at + settings.greeting_wait
             return
         if effect.reopen:
@@ -142,10 +206,13 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
         conversation.due_at = None
         _learn(conversation, proposal, was_said=effect.reply_no is not None)
         _carry_out(session, conversation, effect, proposal, now)
+    if proposal.speaks and context.replies_used >= MAX_REPLIES:
+        THIRD_REPLIES.inc()
+    if effect.hand_off and effect.state is not context.state:
+        HAND_OVERS.labels(effect.hand_off.value).inc()
+    TURN_SECONDS.labels(proposal.action.value).observe(max(0.0, (now - turn.claimed_at).total_seconds()))
     log.info(
         "turn.settled",
-        conversation_id=turn.conversation_id,
-        turn=turn.key,
         action=proposal.action.value,
         state=effect.state.value,
         reply_no=effect.reply_no,
@@ -161,23 +228,30 @@ def postpone(services: Services, turn: Turn) -> None:
     now = services.clock()
     with services.store.unit_of_work() as session:
         conversation = _leased(session, turn)
-        since = conversation.failing_since or turn.claimed_at
+        since = min(conversation.failing_since or turn.claimed_at, now)
         conversation.failing_since = since
+        conversation.tries = 0
         if now - since < services.settings.brain_patience:
             conversation.lease_until = None
             conversation.due_at = now + RETRY
+            TURN_TROUBLE.labels("postponed").inc()
             return
     text = services.brain.outage_reply(turn.context, conversation.language or "en")
     settle(services, turn, Proposal(Action.HAND_OFF, text=text, reason=Reason.OUTAGE), is_outage=True)
 
 
-def _open_messages(session: Session, conversation_id: int) -> list[Message]:
-    """The customer's messages that no turn has dealt with, as they were written."""
+def _open_messages(session: Session, conversation: Conversation) -> list[Message]:
+    """The customer's messages that no turn has dealt with, as they were written.
+
+    A web page waits for one to be stored before it sends the next. Meta delivers out of order, and says
+    when each was written.
+    """
+    written = Message.id if conversation.channel is Channel.WEB else Message.at
     return list(
         session.scalars(
             sa.select(Message)
-            .where(Message.conversation_id == conversation_id, Message.handled_at.is_(None))
-            .order_by(Message.at, Message.id)
+            .where(Message.conversation_id == conversation.id, Message.handled_at.is_(None))
+            .order_by(written, Message.id)
         )
     )
 
@@ -242,7 +316,7 @@ def _carry_out(
 ) -> None:
     before = conversation.state
     if effect.hand_off:
-        _hand_off(session, conversation, effect.hand_off, proposal, now)
+        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now)
     if effect.reply_no:
         reply = Message(
             public_id=new_public_id(),
@@ -270,18 +344,6 @@ def _carry_out(
 def first_status(channel: Channel) -> Status:
     """The web chat reads the table itself: what is committed is sent. Others are sent to."""
     return Status.SENT if channel is Channel.WEB else Status.QUEUED
-
-
-def _hand_off(
-    session: Session, conversation: Conversation, reason: Reason, proposal: Proposal, now: datetime
-) -> None:
-    """Opens a hand-off, or makes the open one more pressing."""
-    found = queries.open_hand_off(session, conversation.id)
-    if found is None:
-        session.add(HandOff(conversation_id=conversation.id, reason=reason, topic=proposal.topic, at=now))
-        return
-    found.reason = more_pressing(found.reason, reason)
-    found.topic = found.topic or proposal.topic
 
 
 def _move_on(session: Session, old: Conversation, messages: list[Message], now: datetime) -> None:

@@ -27,6 +27,7 @@ from bot import inbox, live
 from bot.domain.errors import BadInput, NotAllowed, NotLoggedIn
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author, Button, Channel, State
+from bot.filing import Kind
 from bot.orders import normal_email
 from bot.services import Services
 from bot.settings import Settings, opens_at
@@ -134,13 +135,13 @@ def visitor_of(
     scheme, _, bearer = authorization.partition(" ")
     given = bearer.strip() if scheme.lower() == "bearer" else token
     try:
-        data, signed_at = _signer(services.settings).loads(
-            given, max_age=int(SESSION_AGE.total_seconds()), return_timestamp=True
-        )
+        data, signed_at = _signer(services.settings).loads(given, return_timestamp=True)
     except BadSignature:
         raise NotLoggedIn("This chat session isn't valid any more; open a new one.") from None
-    visitor = Visitor(*data)
-    if visitor.email and services.clock() - signed_at > IDENTITY_AGE:
+    visitor, age = Visitor(*data), services.clock() - signed_at  # less than 0 once the clock was set back
+    if age > SESSION_AGE:
+        raise NotLoggedIn("This chat session is too old; open a new one.")
+    if visitor.email and age > IDENTITY_AGE:
         raise NotLoggedIn("This log-in is too old; open a new session.")
     return visitor
 
@@ -157,7 +158,7 @@ def receive(body: MessageIn, visitor: Caller, services: Shared, response: Respon
         account=ACCOUNT,
         thread=visitor.thread,
         external_id=hashlib.sha256(f"{visitor.thread}\n{body.client_id}".encode()).hexdigest(),
-        kind=inbox.Kind.MESSAGE,
+        kind=Kind.MESSAGE,
         payload={
             "text": body.text,
             "client_id": body.client_id,

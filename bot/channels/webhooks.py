@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
@@ -9,7 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from bot import inbox
 from bot.channels import messenger
 from bot.channels.web import Shared
+from bot.filing import Kind
 
+log = structlog.get_logger()
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 
@@ -35,6 +38,10 @@ async def receive(
     settings = services.settings.messenger
     messenger.verify_signature(settings, body, signature)
     events = messenger.parse(settings, body)
+    for event in events:
+        if event.kind is Kind.OTHER:
+            named = event.payload["event"].get("field") or ",".join(sorted(event.payload["event"]))
+            log.info("webhook.other", account=event.account, fields=str(named)[:200])
     await run_in_threadpool(inbox.accept, services.store, events, services.clock())
     services.wake()
     return "EVENT_RECEIVED"

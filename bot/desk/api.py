@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
-from bot.desk import agents, conversations
+from bot.desk import agents, conversations, dead_letters
 from bot.domain.errors import NotAllowed, NotLoggedIn
 from bot.domain.words import State
 from bot.services import Services
@@ -74,6 +74,7 @@ def check_csrf(token: str, given: str) -> None:
 
 
 ConversationId = Annotated[int, Path(ge=1, le=2**31 - 1)]
+PublicId = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
 Desk = Annotated[Caller, Depends(caller_of)]
 
 
@@ -148,6 +149,39 @@ def note(
 ) -> dict[str, str]:
     """Leaves a note for colleagues."""
     return _write(services, caller, conversation_id, body, response, conversations.note)
+
+
+@router.get("/dead-letters")
+def list_dead_letters(_caller: Desk, services: Shared) -> dict[str, Any]:
+    """Deliveries that failed or are unknown, and turns that failed again and again."""
+    with services.store.read() as session:
+        return dead_letters.listed(session).as_json()
+
+
+@router.post("/deliveries/{public_id}/send-again")
+def send_again(public_id: PublicId, _caller: Desk, services: Shared) -> dict[str, str]:
+    """Queues it once more; an `unknown` one may arrive twice. 409 where the bot may not speak any more."""
+    with services.store.unit_of_work() as session:
+        status = dead_letters.send_again(session, public_id, services.clock()).status.value
+    services.wake()
+    return {"status": status}
+
+
+@router.post("/deliveries/{public_id}/let-go")
+def let_go(public_id: PublicId, caller: Desk, services: Shared) -> dict[str, str]:
+    """It isn't tried again and leaves the list."""
+    with services.store.unit_of_work() as session:
+        agent = _attached(session, caller)
+        return {"status": dead_letters.let_go(session, public_id, agent, services.clock()).status.value}
+
+
+@router.post("/conversations/{conversation_id}/decide-again")
+def decide_again(conversation_id: ConversationId, _caller: Desk, services: Shared) -> dict[str, str]:
+    """Gives a turn that failed to the bot once more."""
+    with services.store.unit_of_work() as session:
+        state = dead_letters.decide_again(session, conversation_id, services.clock()).state.value
+    services.wake()
+    return {"state": state}
 
 
 def _do(services: Shared, caller: Caller, conversation_id: int, verb: Callable[..., Any]) -> dict[str, Any]:

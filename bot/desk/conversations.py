@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from bot import live
 from bot.domain.conversation import Hold, check_resolve, check_speak, check_take
-from bot.domain.errors import BadInput, NotFound
-from bot.domain.words import Author, Reason, State, Status
+from bot.domain.errors import BadInput, Conflict, NotFound
+from bot.domain.window import FOR_ALL, FOR_PEOPLE, window
+from bot.domain.words import Author, Channel, Reason, State, Status
 from bot.orders import normal_email, normal_number, orders_of
 from bot.store import queries
 from bot.store.tables import Agent, Conversation, HandOff, Identity, Message, Order, new_public_id
@@ -49,13 +50,16 @@ def answer(
 ) -> tuple[Message, bool]:
     """Queues an agent's answer; the same `client_id` again gives the same message and False.
 
-    Raises NotFound, Held, NotAllowed (take it first), Conflict (closed) or BadInput.
+    Raises NotFound, Held, NotAllowed (take it first), Conflict (closed, or the channel's reply window
+    is) or BadInput.
     """
     conversation = _locked(session, conversation_id)
     repeated = _repeated(session, conversation.id, Author.AGENT, agent, client_id)
     if repeated:
         return repeated, False
     check_speak(_hold(conversation), agent.id)
+    if not window(conversation.channel, conversation.identity.wrote_at, now).admits(Author.AGENT):
+        raise Conflict("Meta takes no answer more than 7 days after the customer wrote last.")
     status = first_status(conversation.channel)
     message = _write(session, conversation, Author.AGENT, agent, client_id, text, status, now)
     conversation.last_message_at = now
@@ -200,7 +204,8 @@ class Detail:
     def as_json(self) -> dict[str, Any]:
         """As the desk API gives it."""
         return self.row.as_json() | {
-            "messages": [_message_json(message) for message in self.messages],
+            "messages": [_message_json(message, self.conversation.identity) for message in self.messages],
+            "reply_window": self._window_json(),
             "hand_offs": [
                 {
                     "reason": h.reason.value,
@@ -219,6 +224,14 @@ class Detail:
                 for o in self.orders
             ],
         }
+
+    def _window_json(self) -> dict[str, str] | None:
+        """Until when anyone, and until when a person, may answer; None where there is no such rule."""
+        wrote_at = self.conversation.identity.wrote_at
+        if self.conversation.channel is Channel.WEB or wrote_at is None:
+            return None
+        until = {"anyone_until": wrote_at + FOR_ALL, "people_until": wrote_at + FOR_PEOPLE}
+        return {name: at.isoformat() for name, at in until.items()}
 
 
 def detail(session: Session, conversation_id: int, agent: Agent) -> Detail:
@@ -288,12 +301,27 @@ def _row(conversation: Conversation, hand_off: HandOff | None, used: int, last: 
     )
 
 
-def _message_json(message: Message) -> dict[str, Any]:
+def progress(message: Message, identity: Identity) -> str:
+    """How far a message of ours is: its status, or `delivered` or `read` as the channel has told."""
+    at = message.sent_at
+    if message.status is not Status.SENT or at is None or identity.channel is Channel.WEB:
+        return message.status.value
+    if identity.read_until and at <= identity.read_until:
+        return "read"
+    return "delivered" if identity.delivered_until and at <= identity.delivered_until else "sent"
+
+
+def _message_json(message: Message, identity: Identity) -> dict[str, Any]:
+    ours = message.author in (Author.BOT, Author.AGENT)
     return live.message_view(message) | {
         "reply_no": message.reply_no,
         "status": message.status.value,
+        "progress": progress(message, identity) if ours else None,
         "error": message.error,
         "attachments": message.attachments,
+        "reaction": message.reaction,
+        "edited_at": message.edited_at.isoformat() if message.edited_at else None,
+        "unsent_at": message.unsent_at.isoformat() if message.unsent_at else None,
     }
 
 

@@ -4,6 +4,7 @@ import heapq
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -15,12 +16,13 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
-from bot import live
+from bot import accounts, live
 from bot.channels.web import Shared
-from bot.desk import agents, api, conversations
+from bot.desk import agents, api, conversations, dead_letters
 from bot.desk.events import Reader
 from bot.desk.render import Times, page
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
+from bot.domain.window import window
 from bot.domain.words import Author, State
 from bot.services import Services
 from bot.store.tables import Agent, HandOff, Message
@@ -120,7 +122,7 @@ def thread(
 ) -> Response:
     """A conversation and its customer's card alone, for a page that refreshes itself."""
     with services.store.read() as session:
-        shown = _thread(session, reader, conversation_id)
+        shown = _thread(session, reader, conversation_id, services.clock())
     csrf = agents.csrf_token(reader.token)
     return page("thread.html", _times(services), **shown, view=view, csrf=csrf)
 
@@ -166,6 +168,37 @@ def write(
         verb(session, conversation_id, agent, client_id, text, services.clock())
 
     return _act(services, writer, view, conversation_id, act, (kind, text))
+
+
+@router.get("/dead-letters")
+def letters(reader: Reader, services: Shared) -> Response:
+    """What didn't get through, each with what can be done about it."""
+    return _letters(services, reader)
+
+
+@router.post("/dead-letters/deliveries/{public_id}/{verb}")
+def settle_delivery(
+    public_id: api.PublicId, verb: Literal["send-again", "let-go"], writer: Writer, services: Shared
+) -> Response:
+    """Sends it again, or lets it go."""
+
+    def act(session: Session, agent: Agent) -> None:
+        if verb == "send-again":
+            dead_letters.send_again(session, public_id, services.clock())
+        else:
+            dead_letters.let_go(session, public_id, agent, services.clock())
+
+    return _settle(services, writer, act)
+
+
+@router.post("/dead-letters/turns/{conversation_id}/decide-again")
+def settle_turn(conversation_id: api.ConversationId, writer: Writer, services: Shared) -> Response:
+    """Gives the turn to the bot once more."""
+
+    def act(session: Session, _agent: Agent) -> None:
+        dead_letters.decide_again(session, conversation_id, services.clock())
+
+    return _settle(services, writer, act)
 
 
 @router.get("/login")
@@ -231,7 +264,7 @@ def _desk(
     with services.store.read() as session:
         shown = _queue(session, caller.agent, view) | {"csrf": agents.csrf_token(caller.token)}
         if open_id is not None:
-            shown |= _thread(session, caller, open_id) | {"draft": draft}
+            shown |= _thread(session, caller, open_id, services.clock()) | {"draft": draft}
     return page(
         "desk.html",
         _times(services),
@@ -254,15 +287,20 @@ def _queue(session: Session, agent: Agent, view: View) -> dict[str, Any]:
         "rows": conversations.listed(session, state, holder),
         "counts": conversations.counts(session, agent),
         "limit": conversations.LIST_LIMIT,
+        "alerts": accounts.alerts(session),
     }
 
 
-def _thread(session: Session, caller: api.Caller, conversation_id: int) -> dict[str, Any]:
+def _thread(session: Session, caller: api.Caller, conversation_id: int, now: datetime) -> dict[str, Any]:
     """A conversation as its page shows it. Raises NotFound."""
     detail = conversations.detail(session, conversation_id, caller.agent)
     first = conversations.listed(session, State.WAITING, limit=1)
     return {
         "it": detail,
+        "window": window(detail.conversation.channel, detail.conversation.identity.wrote_at, now),
+        "progress": {
+            one.id: conversations.progress(one, detail.conversation.identity) for one in detail.messages
+        },
         "timeline": _timeline(detail),
         "hand_off": next((h for h in reversed(detail.hand_offs) if h.ended_at is None), None),
         "notes": [message for message in detail.messages if message.author is Author.NOTE],
@@ -305,6 +343,24 @@ def _act(
         return _desk(services, writer, view, conversation_id, str(error), draft, status)
     services.wake()
     return RedirectResponse(f"/desk/conversations/{conversation_id}?view={view.value}", 303)
+
+
+def _letters(services: Services, caller: api.Caller, notice: str = "", status: int = 200) -> Response:
+    with services.store.read() as session:
+        found = dead_letters.listed(session)
+    csrf = agents.csrf_token(caller.token)
+    return page("dead_letters.html", _times(services), status, found=found, csrf=csrf, notice=notice)
+
+
+def _settle(services: Services, writer: api.Caller, act: Callable[[Session, Agent], None]) -> Response:
+    """Does it and shows the rest; what can't be done is said on the page."""
+    try:
+        with services.store.unit_of_work() as session:
+            act(session, session.get_one(Agent, writer.agent.id))
+    except (Conflict, NotFound) as error:
+        return _letters(services, writer, str(error), 409)
+    services.wake()
+    return RedirectResponse("/desk/dead-letters", 303)
 
 
 def _login(

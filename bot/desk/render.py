@@ -41,6 +41,10 @@ class Times:
         """Whole minutes since then; never negative."""
         return max(0, int((self.now - at).total_seconds() // 60))
 
+    def minutes_until(self, at: datetime) -> int:
+        """Whole minutes from now until then; never negative."""
+        return max(0, int((at - self.now).total_seconds() // 60))
+
     def days(self, at: datetime) -> int:
         """Calendar days since then: 0 is today."""
         return (self.local(self.now).date() - self.local(at).date()).days

@@ -197,9 +197,10 @@ def _unanswerable(reading: Reading, context: Context) -> Decision | None:
 
 def _details(reading: Reading, context: Context) -> Decision | None:
     """What a question back asked for, and what an order's status takes."""
-    if reading.intent is Remark.GREET:
-        return Decision(Action.ASK, detail=Detail.MATTER) if context.quiet else Decision(Action.WAIT)
     gave = bool(reading.order_number or reading.email)
+    started = context.pressed is Button.START and reading.intent is None and not gave
+    if reading.intent is Remark.GREET or started:
+        return Decision(Action.ASK, detail=Detail.MATTER) if context.quiet else Decision(Action.WAIT)
     awaited = context.asked_for not in (None, Detail.MATTER)
     asks = Topic.ORDER_STATUS in _answerable(reading)
     if not (asks or (gave and (awaited or reading.intent is Remark.GIVE_DETAILS))):

@@ -81,6 +81,7 @@ class Channel(str, Enum):
 
     WEB = "web"
     MESSENGER = "messenger"
+    INSTAGRAM = "instagram"  # direct messages, over Messenger's webhook and Send API
 
 
 class Button(str, Enum):
@@ -88,6 +89,7 @@ class Button(str, Enum):
 
     SETTLED = "settled"
     PERSON = "person"
+    START = "start"  # Messenger's Get Started: a greeting that no word was typed for
 
 
 def more_pressing(one: Reason, other: Reason) -> Reason:

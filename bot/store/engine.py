@@ -9,13 +9,22 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from bot.domain.errors import SettingError, StoreDown
 
 HERE = Path(__file__).resolve().parent
 BUSY_MS = 10_000  # how long SQLite waits for another process's transaction
-_CHANGED = "live events were written"
+POOL_SECONDS = 5  # how long a caller waits for a connection: Meta gives a webhook no longer
+LOCK_SECONDS = 10  # how long PostgreSQL waits for another's lock, as SQLite does
+ASLEEP_SECONDS = 30  # a process that sleeps within a transaction holds everybody up: PostgreSQL ends it
+DOWN = (  # what a database says that is locked, full, restarting, read-only or away
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.InternalError,
+    sa.exc.TimeoutError,
+)
+_LATE = "rows to write just before the commit"
 
 
 class Store:
@@ -39,9 +48,11 @@ class Store:
         Raises StoreDown if the database is locked, full or away: then nothing was stored.
         """
         with _down(), Session(self._engine, expire_on_commit=False) as session:
+            event.listen(session, "after_soft_rollback", _forget)
             with session.begin():
                 yield session
-            if session.info.get(_CHANGED):
+                _write_late(session)
+            if session.info.get(_LATE):
                 for listener in self._listeners:
                     listener()
 
@@ -62,6 +73,7 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 if not self.is_sqlite:  # two processes starting at once: one migrates, one waits
+                    connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(7201)"))
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -77,30 +89,60 @@ class Store:
 def _down() -> Iterator[None]:
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except DOWN as error:
         raise StoreDown(f"The database can't be used ({_first_line(error)}).") from error
 
 
-def _first_line(error: sa.exc.DBAPIError) -> str:
-    return next(iter(str(error.orig).strip().splitlines()), type(error).__name__)
+def _first_line(error: sa.exc.SQLAlchemyError) -> str:
+    said = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else "no connection is free"
+    return next(iter(said.strip().splitlines()), type(error).__name__)
 
 
-def mark_changed(session: Session) -> None:
-    """Notes that this unit of work wrote live events.
+def add_event(session: Session, row: object) -> None:
+    """Writes a live event with this unit of work, as the last thing before its commit.
 
-    On PostgreSQL it also takes a lock until the commit, so that event ids become visible in their
-    order and a page that resumes from an id misses none.
+    On PostgreSQL a lock is held from then until the commit, so that event ids become visible in their
+    order and a page that resumes from an id misses none. It is the last lock that is taken: whoever
+    holds it waits for nobody, and so nobody waits for each other.
     """
-    if not session.info.get(_CHANGED):
-        session.info[_CHANGED] = True
-        if session.get_bind().dialect.name == "postgresql":
-            session.execute(sa.text("SELECT pg_advisory_xact_lock(7202)"))
+    session.info.setdefault(_LATE, []).append((session.get_nested_transaction(), row))
+
+
+def _forget(session: Session, ended: SessionTransaction) -> None:
+    """What a savepoint that was rolled back had to tell never happened."""
+    late = session.info.get(_LATE, [])
+    session.info[_LATE] = [(savepoint, row) for savepoint, row in late if savepoint is not ended]
+
+
+def _write_late(session: Session) -> None:
+    rows = [row for _savepoint, row in session.info.get(_LATE, [])]
+    if not rows:
+        return
+    session.flush()
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.text("SELECT pg_advisory_xact_lock(7202)"))
+    for row in rows:  # one by one: their ids grow in the order of what happened
+        session.add(row)
+        session.flush()
 
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000}, hide_parameters=True)
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=POOL_SECONDS,
+            hide_parameters=True,
+            connect_args={
+                "options": f"-c lock_timeout={LOCK_SECONDS}s"
+                f" -c idle_in_transaction_session_timeout={ASLEEP_SECONDS}s"
+            },
+        )
+    engine = sa.create_engine(
+        url, connect_args={"timeout": BUSY_MS / 1000}, pool_timeout=POOL_SECONDS, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, lazyload
 
-from bot.domain.words import Author, State, Status
-from bot.store.tables import Conversation, HandOff, Identity, Message
+from bot.domain.words import Author, Reason, State, Status, Topic, more_pressing
+from bot.store.tables import Conversation, HandOff, Identity, Message, Part
+
+TAKEN = "a person took the conversation"  # the error of what the bot was kept from sending, as it should be
 
 
 def replies_used(session: Session, conversation_id: int) -> int:
@@ -26,15 +28,44 @@ def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
     """Locks the conversations it finds until the commit (SQLite locks as a whole anyway).
 
     Nothing is joined in: whoever waits for PostgreSQL's lock is given the new row, but what was joined
-    to the old one.
+    to the old one. `key_share`: a row that refers to the conversation, such as a live event, may be
+    written meanwhile; waiting for that would make two writers wait for each other.
     """
-    locking = query.with_for_update(of=Conversation, skip_locked=skip_locked)
+    locking = query.with_for_update(of=Conversation, skip_locked=skip_locked, key_share=True)
     return locking.options(lazyload("*")).execution_options(populate_existing=True)
 
 
 def locked(session: Session, conversation_id: int) -> Conversation | None:
     """A conversation that nobody else changes until the commit."""
     return session.scalar(for_update(sa.select(Conversation).where(Conversation.id == conversation_id)))
+
+
+def locked_message(session: Session, message_id: int) -> Message | None:
+    """A message that nobody else changes until the commit.
+
+    Its conversation is locked first, as everywhere: two that lock in another order could wait for each
+    other.
+    """
+    conversation_id = session.scalar(sa.select(Message.conversation_id).where(Message.id == message_id))
+    if conversation_id is None or locked(session, conversation_id) is None:
+        return None
+    return session.get(Message, message_id, with_for_update={"of": Message}, populate_existing=True)
+
+
+def keep_part(session: Session, message: Message, number: int, external_id: str) -> None:
+    """Notes the channel's id of a part of a long message, once."""
+    if session.get(Part, (message.id, number)) is None:
+        kept = unused(session, message.account, external_id)
+        if kept:
+            session.add(Part(message_id=message.id, number=number, account=message.account, external_id=kept))
+
+
+def unused(session: Session, account: str, external_id: str) -> str | None:
+    """A channel's id of what we sent; None if it has given it to another message already."""
+    ours = sa.select(Message.id).where(Message.account == account, Message.external_id == external_id)
+    part = sa.select(Part.number).where(Part.account == account, Part.external_id == external_id)
+    taken = session.scalar(ours.limit(1)) is not None or session.scalar(part.limit(1)) is not None
+    return None if taken else external_id[:255]
 
 
 def find_identity(session: Session, account: str, thread: str) -> Identity | None:
@@ -60,6 +91,18 @@ def open_hand_off(session: Session, conversation_id: int) -> HandOff | None:
     return session.scalar(
         sa.select(HandOff).where(HandOff.conversation_id == conversation_id, HandOff.ended_at.is_(None))
     )
+
+
+def hand_over(
+    session: Session, conversation: Conversation, reason: Reason, topic: Topic | None, now: datetime
+) -> None:
+    """Opens a hand-off, or makes the open one more pressing."""
+    found = open_hand_off(session, conversation.id)
+    if found is None:
+        session.add(HandOff(conversation_id=conversation.id, reason=reason, topic=topic, at=now))
+        return
+    found.reason = more_pressing(found.reason, reason)
+    found.topic = found.topic or topic
 
 
 def end_hand_off(session: Session, conversation_id: int, now: datetime) -> None:
@@ -111,5 +154,5 @@ def take_back_queued(session: Session, conversation_id: int) -> None:
             Message.author == Author.BOT,
             Message.status == Status.QUEUED,
         )
-        .values(status=Status.FAILED, error="a person took the conversation")
+        .values(status=Status.FAILED, error=TAKEN)
     )

@@ -112,7 +112,16 @@ class Identity(Table):
     """A contact on one channel account, under the name that the channel knows."""
 
     __tablename__ = "identity"
-    __table_args__ = (UniqueConstraint("account", "thread"), one_of("channel", Channel, "channel"))
+    __table_args__ = (
+        UniqueConstraint("account", "thread"),
+        one_of("channel", Channel, "channel"),
+        Index(
+            "ix_identity_nameless",
+            "id",
+            sqlite_where=text("named_at IS NULL AND channel <> 'web'"),
+            postgresql_where=text("named_at IS NULL AND channel <> 'web'"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), index=True)
@@ -121,7 +130,29 @@ class Identity(Table):
     thread: Mapped[str] = mapped_column(String(120))  # the session, or the page-scoped id
     created_at: Mapped[datetime]
 
+    # What the channel tells beside messages; watermarks only ever move forward.
+    wrote_at: Mapped[datetime | None]  # the customer's last message: it opens the reply window
+    delivered_until: Mapped[datetime | None]  # what was sent up to then has arrived
+    read_until: Mapped[datetime | None]
+    routed_at: Mapped[datetime | None]  # when the channel last gave the thread to an app, us or another
+    noticed_at: Mapped[datetime | None]  # the `wrote_at` for which "seen" and "typing" were shown
+    named_at: Mapped[datetime | None]  # when the channel was asked for the name
+    referral: Mapped[dict[str, Any] | None]  # what led the customer here: ref, source, type, ad
+
     contact: Mapped[Contact] = relationship(back_populates="identities")
+
+
+class Account(Table):
+    """A channel account (a Page, an Instagram account) that something is the matter with, or was."""
+
+    __tablename__ = "account"
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    trouble: Mapped[str | None] = mapped_column(String(24))  # bot.channels.accounts.Trouble
+    detail: Mapped[str | None] = mapped_column(String(400))
+    since: Mapped[datetime | None]
+    paused_until: Mapped[datetime | None]  # nothing is sent before then
+    throttled: Mapped[int] = mapped_column(default=0)  # times in a row
 
 
 class Agent(Table):
@@ -184,6 +215,12 @@ class Conversation(Table):
             sqlite_where=text("due_at IS NOT NULL"),
             postgresql_where=text("due_at IS NOT NULL"),
         ),
+        Index(
+            "ix_conversation_failed",
+            "id",
+            sqlite_where=text("turn_error IS NOT NULL"),
+            postgresql_where=text("turn_error IS NOT NULL"),
+        ),
         Index("ix_conversation_state_last_message_at", "state", "last_message_at"),
         Index("ix_conversation_identity_id_id", "identity_id", "id"),
     )
@@ -211,6 +248,8 @@ class Conversation(Table):
     lease_until: Mapped[datetime | None]
     lease_no: Mapped[int] = mapped_column(default=0)  # a fencing token: one more with each claim
     failing_since: Mapped[datetime | None]  # the brain can't be reached
+    tries: Mapped[int] = mapped_column(default=0)  # claims since a turn was last settled or postponed
+    turn_error: Mapped[str | None] = mapped_column(String(400))  # what kept the turn from being settled
 
     identity: Mapped[Identity] = relationship(lazy="joined")
     contact: Mapped[Contact] = relationship(lazy="joined")
@@ -241,6 +280,12 @@ class Message(Table):
             postgresql_where=text("status IN ('queued', 'sending', 'unknown')"),
         ),
         Index(
+            "ix_message_failed",
+            "id",
+            sqlite_where=text("status = 'failed'"),
+            postgresql_where=text("status = 'failed'"),
+        ),
+        Index(
             "ix_message_open",
             "conversation_id",
             sqlite_where=text("handled_at IS NULL"),
@@ -269,9 +314,27 @@ class Message(Table):
     next_try_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(String(400))
+    parts_sent: Mapped[int] = mapped_column(default=0, server_default="0")  # of a long text's parts
+
+    edited_at: Mapped[datetime | None]  # by its customer; the channel's time of it
+    unsent_at: Mapped[datetime | None]  # taken back by its customer: the text is gone
+    reaction: Mapped[str | None] = mapped_column(String(40))  # the customer's: an emoji or its name
+    reacted_at: Mapped[datetime | None]  # the channel's time of it
 
     conversation: Mapped[Conversation] = relationship()
     agent: Mapped[Agent | None] = relationship(lazy="joined")
+
+
+class Part(Table):
+    """A part of a long message that the channel took as a message of its own; not the last one."""
+
+    __tablename__ = "part"
+    __table_args__ = (UniqueConstraint("account", "external_id"),)
+
+    message_id: Mapped[int] = mapped_column(ForeignKey("message.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)  # from 1
+    account: Mapped[str] = mapped_column(String(80))
+    external_id: Mapped[str] = mapped_column(String(255))
 
 
 class HandOff(Table):
@@ -312,6 +375,13 @@ class InboxItem(Table):
             postgresql_where=text("filed_at IS NULL"),
         ),
         Index("ix_inbox_account_thread", "account", "thread"),
+        Index(
+            "ix_inbox_about",
+            "account",
+            "about",
+            sqlite_where=text("about IS NOT NULL"),
+            postgresql_where=text("about IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -319,8 +389,9 @@ class InboxItem(Table):
     channel: Mapped[Channel]
     account: Mapped[str] = mapped_column(String(80))
     external_id: Mapped[str] = mapped_column(String(255))
+    about: Mapped[str | None] = mapped_column(String(255))  # the external id of the message it changes
     thread: Mapped[str] = mapped_column(String(120))
-    kind: Mapped[str] = mapped_column(String(24))  # bot.inbox.Kind
+    kind: Mapped[str] = mapped_column(String(24))  # bot.filing.Kind
     payload: Mapped[dict[str, Any]]
     at: Mapped[datetime]  # the channel's time of it
     received_at: Mapped[datetime]

@@ -32,7 +32,8 @@ def store(folder: Path) -> Store:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("decide",), ("import-orders",), ("add-agent",), ("run",), ("serve",)]
+    "command",
+    [(), ("decide",), ("import-orders",), ("add-agent",), ("run",), ("serve",), ("backup",), ("restore",)],
 )
 def test_every_command_explains_itself(tmp_path: Path, command: tuple[str, ...]):
     done = run(tmp_path, *command, "--help")

@@ -1,6 +1,8 @@
 """DESIGN §2, bullet by bullet, over the real path and both databases."""
 
 import asyncio
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -320,6 +322,111 @@ def test_what_a_killed_process_had_claimed_is_taken_up_at_once(shop: Shop):
     turns.release_all(shop.store)
     shop.work()
     assert len(shop.replies()) == 1
+
+
+class TestFailures:
+    """A turn that can't be decided goes to a person; nothing else waits for it."""
+
+    def test_a_turn_that_fails_is_tried_again(self, shop: Shop):
+        shop.brain.before_answer = stumble(shop, 2)
+        shop.writes("return_policy")
+        for _ in range(6):
+            shop.passes(seconds=4)
+        assert shop.replies() == ["answer return_policy"]
+        assert (shop.conversation().tries, shop.conversation().turn_error) == (0, None)
+
+    def test_one_that_fails_again_and_again_goes_to_a_person_and_holds_nobody_up(self, shop: Shop):
+        shop.brain.before_answer = stumble(shop, 99)
+        shop.writes("return_policy")
+        for _ in range(turns.TRIES + 1):
+            shop.passes(seconds=64)
+        assert shop.reason() == "outage"
+        assert shop.conversation().turn_error == "ZeroDivisionError"
+        assert len(shop.brain.asked) == turns.TRIES
+        assert shop.messages()[0].handled_at is None  # it may be tried again
+        shop.brain.before_answer = None
+        assert shop.hears("invoice", "other") == "answer invoice"
+
+    def test_a_turn_that_kills_its_worker_goes_to_a_person_too(self, shop: Shop):
+        shop.writes("return_policy")
+        for _ in range(turns.TRIES + 1):
+            shop.now += timedelta(seconds=90)
+            turns.claim(shop.store, shop.settings, shop.now)
+        assert shop.reason() == "outage"
+        assert shop.conversation().turn_error == "the worker died"
+
+    def test_a_worker_that_is_stopped_gives_its_turn_back(self, shop: Shop):
+        shop.writes("return_policy")
+        shop.now += timedelta(seconds=2)
+
+        async def stopped() -> None:
+            task = asyncio.create_task(turns.work(shop.services))
+            while not shop.brain.asked:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            pause.set()
+
+        pause = threading.Event()
+        shop.brain.before_answer = lambda: pause.wait(20)
+        asyncio.run(stopped())
+        shop.brain.before_answer = None
+        shop.work()
+        assert shop.replies() == ["answer return_policy"]
+
+
+def stumble(shop: Shop, times: int) -> Callable[[], None]:
+    """A mistake of our own in the middle of a turn."""
+
+    def trip() -> None:
+        assert len(shop.brain.asked) > times or 1 / 0
+
+    return trip
+
+
+class TestClock:
+    """A clock that is set forwards or backwards delays nobody for long and changes no order."""
+
+    @pytest.mark.parametrize("hours", [-26, -1, 1, 26])
+    def test_a_turn_that_is_due_is_decided(self, shop: Shop, hours: int):
+        shop.writes("return_policy")
+        shop.passes(hours=hours, seconds=2)
+        assert shop.replies() == ["answer return_policy"]
+
+    def test_a_lease_from_before_ends_too(self, shop: Shop):
+        shop.writes("return_policy")
+        shop.now += timedelta(seconds=2)
+        dead = turns.claim(shop.store, shop.settings, shop.now)
+        assert dead
+        shop.passes(hours=-3)
+        assert shop.replies() == ["answer return_policy"]
+        with pytest.raises(LeaseLost):
+            turns.postpone(shop.services, dead)
+
+    def test_a_greeting_is_still_waited_out(self, shop: Shop):
+        shop.writes("greet")
+        shop.passes(seconds=2)
+        shop.passes(hours=-3)
+        assert len(shop.brain.asked) <= 3  # it doesn't ask Rasa over and over
+        shop.passes(seconds=20)
+        assert shop.replies() == ["ask matter"]
+
+    def test_an_outage_ends_as_soon_as_ever(self, shop: Shop):
+        shop.brain.down = True
+        shop.writes("return_policy")
+        shop.passes(seconds=2)
+        shop.passes(hours=-3)
+        for _ in range(25):
+            shop.passes(seconds=1)
+        assert shop.reason() == "outage"
+
+    def test_what_was_written_keeps_its_order(self, shop: Shop):
+        shop.writes("first")
+        shop.now -= timedelta(minutes=10)
+        shop.writes("second return_policy")
+        shop.passes(seconds=2)
+        assert shop.brain.asked[-1][1] == "first\nsecond return_policy"
 
 
 def test_conversations_that_never_close_do_not_keep_others_from_closing(shop: Shop):

@@ -1,10 +1,6 @@
 """The Messenger channel: what comes in over the webhook, what goes out to a stand-in for Graph."""
 
-import asyncio
-import hashlib
-import hmac
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,41 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from bot import delivery, inbox
-from bot.channels import messenger
-from bot.channels.messenger import Graph, split
+from bot import delivery
 from bot.desk import conversations as desk
+from bot.domain.texts import split
 from bot.domain.words import Author, Channel, State, Status
-from bot.settings import Messenger
 from bot.store.engine import Store
 from bot.store.tables import InboxItem
-from tests.support import Server, Shop, settings_for, wait_for
-
-PAGE, CUSTOMER, APP = "100200300400500", "7392015648120394", "178200000000001"
-PAYLOADS = Path(__file__).parent.parent / "payloads"
-SETTINGS = Messenger("verify me", "app secret", "page token", APP, "https://graph.invalid/v26.0")
-
-
-def sign(body: bytes, secret: str = "app secret") -> str:
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def entry(*events: dict[str, Any], name: str = "messaging") -> dict[str, Any]:
-    return {"object": "page", "entry": [{"id": PAGE, "time": 1793000000340, name: list(events)}]}
-
-
-def said(text: str, mid: str, sender: str = CUSTOMER, **more: Any) -> dict[str, Any]:
-    return {
-        "sender": {"id": sender},
-        "recipient": {"id": PAGE},
-        "timestamp": 1793000000000,
-        "message": {"mid": mid, "text": text, **more},
-    }
-
-
-def echo(text: str, mid: str, app_id: int, **more: Any) -> dict[str, Any]:
-    event = said(text, mid, sender=PAGE, is_echo=True, app_id=app_id, **more)
-    return event | {"recipient": {"id": CUSTOMER}}
+from tests.meta_page import APP, CUSTOMER, PAGE, Page, StandIn, echo, entry, error, said, sign
+from tests.support import Server, settings_for, wait_for
 
 
 class TestWebhook:
@@ -110,7 +79,7 @@ class TestWebhook:
             "message",
             "other",
             "standby",
-            "other",
+            "policy",
         ]
 
     @pytest.mark.parametrize(
@@ -145,55 +114,6 @@ class TestWebhook:
     def test_without_a_secret_nothing_is_trusted(self, tmp_path: Path):
         with Server(settings_for(tmp_path)) as server:
             assert self.post(server, entry(said("hi", "m_1")), sign(b"", "")).status_code == 403
-
-
-class StandIn:
-    """Graph as the Send API: answers from a list of answers, then with success."""
-
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.sent: list[dict[str, Any]] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        assert request.url.path == "/v26.0/me/messages"
-        assert request.headers["authorization"] == "Bearer page token"
-        self.sent.append(json.loads(request.content))
-        answer = self.answers.pop(0) if self.answers else None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer or httpx.Response(
-            200, json={"recipient_id": CUSTOMER, "message_id": f"m_{len(self.sent)}"}
-        )
-
-    @property
-    def texts(self) -> list[str]:
-        return [body["message"]["text"] for body in self.sent]
-
-
-def error(code: int, subcode: int | None = None, status: int = 400) -> httpx.Response:
-    return httpx.Response(status, json={"error": {"code": code, "error_subcode": subcode, "message": "…"}})
-
-
-class Page(Shop):
-    """A shop whose customers write on Messenger."""
-
-    def gets(self, *events: dict[str, Any], name: str = "messaging") -> None:
-        body = json.dumps(entry(*events, name=name)).encode()
-        inbox.accept(self.store, messenger.parse(SETTINGS, body), self.now)
-        self.file()
-        self.passes(seconds=2)
-
-    def sends(self, graph: Callable[[httpx.Request], httpx.Response]) -> None:
-        async def all_of_it() -> None:
-            client = Graph(SETTINGS, httpx.MockTransport(graph))
-            while await delivery.deliver(self.services, client):
-                pass
-            await client.close()
-
-        asyncio.run(all_of_it())
-
-    def outbox(self) -> list[tuple[Author, Status]]:
-        return [(m.author, m.status) for m in self.messages(CUSTOMER) if m.author is not Author.CUSTOMER]
 
 
 @pytest.fixture
@@ -389,8 +309,8 @@ def test_a_customer_on_two_channels_has_two_conversations(page: Page):
 @pytest.mark.parametrize("length", [0, 1, 1999, 2000, 2001, 5000])
 def test_splitting_keeps_every_word(length: int):
     text = ("word " * 1000)[:length].strip()
-    parts = split(text)
+    parts = split(text, Channel.MESSENGER)
     assert " ".join(parts).split() == text.split()
     assert all(0 < len(part) <= 2000 for part in parts)
-    unbroken = split("x" * length)
+    unbroken = split("x" * length, Channel.MESSENGER)
     assert "".join(unbroken) == "x" * length

@@ -85,6 +85,15 @@ def test_reasons_are_ranked_as_the_design_has_them():
     assert more_pressing(Reason.UNSURE, Reason.LIMIT) is Reason.LIMIT
 
 
+def test_get_started_is_a_greeting_unless_something_was_said():
+    started = Context(pressed=Button.START)
+    assert decide(Reading(), started).action is Action.WAIT
+    assert decide(Reading(), Context(pressed=Button.START, quiet=True)).detail is Detail.MATTER
+    assert decide(Reading(Topic.RETURN_POLICY, 0.9), started).topic is Topic.RETURN_POLICY
+    assert decide(Reading(upset=True), started).reason is Reason.EMPATHY
+    assert decide(Reading(order_number="10023"), started).action is not Action.WAIT
+
+
 def test_a_hand_off_notes_the_question():
     decision = decide(Reading(Topic.REFUND_POLICY, upset=True), Context())
     assert (decision.reason, decision.topic) == (Reason.EMPATHY, Topic.REFUND_POLICY)

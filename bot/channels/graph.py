@@ -1,0 +1,218 @@
+"""Meta's Graph API: sends, and what its answers mean.
+
+The treatment of each error follows Meta's documentation of the Send API (Graph API v26.0).
+"""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from bot.settings import Messenger
+
+QUICK_REPLY_LIMIT, QUICK_REPLIES = 20, 13  # characters of a title; how many of them
+PER_SECOND = 250  # sends per account; Meta takes 300 a second and Page
+CALL_SECONDS = 30  # for one call as a whole, however slowly the answer drips
+LONGEST_WAIT = timedelta(hours=1)  # a Retry-After above is cut
+
+
+class Outcome(StrEnum):
+    """What became of a send."""
+
+    SENT = "sent"
+    RETRY = "retry"  # nothing was sent; try again after a while
+    THROTTLED = "throttled"  # the whole account must slow down
+    NO_TOKEN = "no_token"  # noqa: S105 (nothing to send with: keep the queue, tell the shop)
+    TOKEN = "token"  # noqa: S105 (the token is bad: keep the queue, tell the shop)
+    WINDOW = "window"  # the customer wrote too long ago
+    NOT_OWNER = "not_owner"  # another app, or the Page's inbox, answers this thread
+    UNREACHABLE = "unreachable"  # the customer has blocked the Page, or left
+    REFUSED = "refused"  # Meta will never take this one
+    UNKNOWN = "unknown"  # it may have been sent; its echo tells
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An outcome with Meta's id of the message, or the reason; `wait` is how long Meta asks to pause."""
+
+    outcome: Outcome
+    detail: str
+    wait: timedelta | None = None
+
+
+# By code and subcode, else by code alone. 1545041 is a subcode of 551: it doesn't mean a closed window.
+BY_SUBCODE = {
+    (10, 2018278): Outcome.WINDOW,
+    (10, 2018065): Outcome.WINDOW,  # its number before 2018278
+    (10, 2018108): Outcome.UNREACHABLE,
+    (100, 2018001): Outcome.REFUSED,
+}
+BY_CODE = {
+    190: Outcome.TOKEN,
+    102: Outcome.TOKEN,
+    551: Outcome.UNREACHABLE,
+    **dict.fromkeys((4, 613, 17, 32, 80006), Outcome.THROTTLED),
+    **dict.fromkeys((1, 2, 1200), Outcome.RETRY),
+}
+NOT_OWNER = 2018300
+REASONS = {
+    Outcome.WINDOW: "the customer wrote too long ago; Meta takes no answer until they write again",
+    Outcome.UNREACHABLE: "the customer can't be reached on this channel",
+    Outcome.NOT_OWNER: "the Page's inbox or another app has this chat",
+    Outcome.TOKEN: "Meta refuses the access token",
+}
+
+
+class Graph:
+    """The Send API for every account of the settings."""
+
+    def __init__(self, settings: Messenger, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._settings = settings
+        self._client = httpx.AsyncClient(
+            base_url=settings.graph_url, timeout=httpx.Timeout(20, connect=5), transport=transport
+        )
+        self._next: dict[str, float] = defaultdict(float)  # account: when its next send may go
+
+    async def send(
+        self,
+        account: str,
+        thread: str,
+        text: str,
+        part_id: str,
+        buttons: list[dict[str, str]],
+        is_late: bool = False,
+    ) -> Answer:
+        """Sends one text of at most the channel's length.
+
+        `part_id` travels as metadata and comes back in the echo. `is_late`: a person answers after the
+        24-hour window, which takes the tag HUMAN_AGENT.
+        """
+        message: dict[str, Any] = {"text": text, "metadata": part_id}
+        if buttons:
+            message["quick_replies"] = [
+                {"content_type": "text", "title": b["title"][:QUICK_REPLY_LIMIT], "payload": b["button"]}
+                for b in buttons[:QUICK_REPLIES]
+            ]
+        kind = (
+            {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}
+            if is_late
+            else {"messaging_type": "RESPONSE"}
+        )
+        answer, data = await self.call(
+            account, "POST", "/me/messages", {"recipient": {"id": thread}, **kind, "message": message}
+        )
+        if answer.outcome is not Outcome.SENT:
+            return answer
+        mid = data.get("message_id")
+        if isinstance(mid, str) and mid:
+            return Answer(Outcome.SENT, mid)
+        return Answer(Outcome.UNKNOWN, "Meta's answer names no message")
+
+    async def act(self, account: str, thread: str, action: str) -> Answer:
+        """Shows `mark_seen` or `typing_on` to the customer."""
+        body = {"recipient": {"id": thread}, "sender_action": action}
+        return (await self.call(account, "POST", "/me/messages", body))[0]
+
+    async def take_thread(self, account: str, thread: str) -> Answer:
+        """Takes a thread that another app answers: an agent at the desk speaks now."""
+        body = {"recipient": {"id": thread}, "metadata": "an agent took it at the desk"}
+        return (await self.call(account, "POST", "/me/take_thread_control", body))[0]
+
+    async def name(self, account: str, thread: str) -> tuple[Answer, str]:
+        """A customer's name, where the app may ask for it; else empty."""
+        fields = "name,username" if account.startswith("instagram:") else "name,first_name,last_name"
+        answer, data = await self.call(account, "GET", f"/{thread}", {"fields": fields})
+        given = [data.get(part) for part in ("first_name", "last_name")]
+        both = " ".join(part for part in given if isinstance(part, str))
+        names = [data.get("name"), both, data.get("username")]
+        return answer, next((name.strip() for name in names if isinstance(name, str) and name.strip()), "")
+
+    async def call(
+        self, account: str, method: str, path: str, body: dict[str, Any], token: str | None = None
+    ) -> tuple[Answer, dict[str, Any]]:
+        """One call with the account's token (or `token`): what became of it, and the JSON object in it.
+
+        A GET sends `body` as its query. An answer that is no JSON object gives an empty one.
+        """
+        token = self._settings.token(account) if token is None else token
+        if not token:
+            return Answer(Outcome.NO_TOKEN, "no access token is set for this account"), {}
+        await self._pace(account)
+        sent: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                response = await self._client.request(
+                    method, path, headers={"Authorization": f"Bearer {token}"}, **sent
+                )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return Answer(Outcome.RETRY, type(error).__name__), {}
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            return Answer(Outcome.UNKNOWN, type(error).__name__), {}
+        return read(response)
+
+    async def _pace(self, account: str) -> None:
+        """At most `PER_SECOND` calls of one account leave this process."""
+        now = asyncio.get_running_loop().time()
+        due = max(self._next[account], now)
+        self._next[account] = due + 1 / PER_SECOND
+        if due > now:
+            await asyncio.sleep(due - now)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+
+def read(response: httpx.Response) -> tuple[Answer, dict[str, Any]]:
+    """What an answer of Graph means, and its JSON object (empty if it has none)."""
+    try:
+        found = response.json()
+    except (ValueError, RecursionError):
+        found = None
+    data = found if isinstance(found, dict) else {}
+    error = data.get("error")
+    if isinstance(error, dict):
+        return _refused(response, error), data
+    if response.is_success:
+        if not data:
+            return Answer(Outcome.UNKNOWN, f"{response.status_code} without a JSON object"), data
+        return Answer(Outcome.SENT, ""), data
+    status = str(response.status_code)
+    if response.status_code == 429:
+        return Answer(Outcome.THROTTLED, status, _wait(response)), data
+    if response.status_code == 401:
+        return Answer(Outcome.TOKEN, REASONS[Outcome.TOKEN]), data
+    # Graph says why it refuses. What doesn't comes from something in between, or from a Graph that is ill.
+    return Answer(Outcome.RETRY, status), data
+
+
+def _refused(response: httpx.Response, error: dict[str, Any]) -> Answer:
+    code, subcode = _number(error.get("code")), _number(error.get("error_subcode"))
+    outcome = (
+        Outcome.NOT_OWNER if subcode == NOT_OWNER else BY_SUBCODE.get((code, subcode)) or BY_CODE.get(code)
+    )
+    if outcome is None:
+        is_passing = response.status_code >= 500 or error.get("is_transient") is True
+        throttled = response.status_code == 429
+        outcome = Outcome.THROTTLED if throttled else Outcome.RETRY if is_passing else Outcome.REFUSED
+    said = f"{REASONS[outcome]} " if outcome in REASONS else "refused by Meta "
+    detail = f"{said}({code}/{subcode})" if subcode else f"{said}({code})"
+    return Answer(outcome, detail, _wait(response) if outcome is Outcome.THROTTLED else None)
+
+
+def _number(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _wait(response: httpx.Response) -> timedelta | None:
+    """How long Meta asks to wait (Retry-After in seconds)."""
+    asked = response.headers.get("retry-after", "")
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 9):
+        return None
+    return min(timedelta(seconds=int(asked)), LONGEST_WAIT)

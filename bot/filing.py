@@ -1,0 +1,404 @@
+"""What each kind of inbox item does to a conversation.
+
+`file_item` is called once for each item, in the order of arrival, inside a transaction of
+`bot.inbox`. Events may arrive in any order: what refers to a message that isn't there yet (`about`)
+is carried out when the message comes; a watermark only moves forward; the channel's own time decides
+which of two edits, reactions or hand-overs between apps is the later.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bot import accounts, live
+from bot.domain.conversation import is_idle
+from bot.domain.texts import split
+from bot.domain.words import Author, Channel, State, Status
+from bot.store import queries
+from bot.store.tables import Contact, Conversation, Identity, InboxItem, Message, Part
+
+DAY = timedelta(days=1)
+
+
+class Kind(StrEnum):
+    """What an inbox item is, and what its payload holds."""
+
+    MESSAGE = "message"  # text, attachments, button, name, email, language, referral
+    STANDBY = "standby"  # a message that another app or person is answering
+    ECHO = "echo"  # text, attachments, metadata, app: what was sent to a customer, by us or another
+    THREAD = "thread"  # owner: "us" or "other"; who answers the thread from now on
+    EDIT = "edit"  # text: the message was changed by its customer
+    UNSENT = "unsent"  # the message was taken back by its customer
+    REACTION = "reaction"  # reaction: an emoji or a name; None takes it back
+    DELIVERED = "delivered"  # mids, until (ISO): messages that have arrived
+    READ = "read"  # mids, until (ISO): messages that were read
+    REFERRAL = "referral"  # referral: what led the customer here
+    POLICY = "policy"  # blocked, reason: Meta's enforcement against the account
+    OTHER = "other"  # known or not, nothing to do; kept
+
+
+WRITTEN = (Kind.MESSAGE, Kind.STANDBY)
+CHANGES = (Kind.EDIT, Kind.UNSENT, Kind.REACTION)
+
+
+@dataclass(frozen=True)
+class Times:
+    """The time, and the rule's times that filing needs."""
+
+    now: datetime
+    burst: timedelta
+    idle: timedelta
+
+
+def file_item(session: Session, item: InboxItem, times: Times) -> None:
+    """Carries one item out. Raises ValueError, KeyError or TypeError if its payload is damaged."""
+    step = _STEPS.get(Kind(item.kind))
+    if step:
+        step(session, item, times)
+
+
+def settle_by_id(session: Session, account: str, external_id: str, now: datetime) -> None:
+    """A message has got its external id: what came in about it before that is carried out now."""
+    early = sa.select(InboxItem).where(
+        InboxItem.account == account,
+        InboxItem.about == external_id,
+        InboxItem.filed_at.is_not(None),
+    )
+    for item in session.scalars(early.order_by(InboxItem.at, InboxItem.id)):
+        _change(session, item, Times(now, timedelta(0), DAY))
+
+
+def close_if_idle(session: Session, conversation: Conversation, now: datetime, idle: timedelta) -> bool:
+    """Closes a conversation that has ended by silence; says whether it did.
+
+    One with a turn that is still due has not.
+    """
+    if now - conversation.last_message_at < idle or conversation.due_at is not None:
+        return False
+    answered = queries.spoke_last(session, conversation.id) is Author.AGENT
+    if not is_idle(conversation.state, answered, conversation.last_message_at, now, idle):
+        return False
+    queries.close(session, conversation, now)
+    queries.handle_open_messages(session, conversation.id, now)
+    live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+    return True
+
+
+def _message(session: Session, item: InboxItem, times: Times) -> None:
+    """A customer's message. In standby somebody else answers it."""
+    conversation = _conversation(session, item, times)
+    identity = conversation.identity
+    if item.kind == Kind.STANDBY and _is_newest_route(identity, item.at):
+        held_elsewhere(session, conversation, times.now)
+    held = conversation.state is State.AGENT or item.kind == Kind.STANDBY
+    message = _row(item, conversation, Author.CUSTOMER)
+    message.pressed = item.payload.get("button")
+    message.client_id = item.payload.get("client_id")
+    message.handled_at = times.now if held else None  # a person reads it: there is no turn for the bot
+    session.add(message)
+    session.flush()
+    conversation.language = conversation.language or item.payload.get("language")
+    identity.referral = item.payload.get("referral") or identity.referral
+    identity.wrote_at = _later(identity.wrote_at, _written_at(item))
+    conversation.last_message_at = times.now
+    if not held:
+        conversation.due_at = times.now + times.burst
+    live.said(session, conversation, message)
+    settle_by_id(session, item.account, item.external_id, times.now)
+
+
+def _written_at(item: InboxItem) -> datetime:
+    """When a reply window opened. A clock that is a day off, or ahead of ours, isn't believed."""
+    believable = item.received_at - DAY <= item.at <= item.received_at
+    return item.at if believable else item.received_at
+
+
+def _echo(session: Session, item: InboxItem, times: Times) -> None:
+    """Ours settles a send whose answer was lost; another's is a person answering elsewhere."""
+    sent, part = _sent(session, item)
+    if sent:
+        _acknowledge(session, sent, part, item, times.now)
+        return
+    if item.payload.get("app") == "us":
+        return
+    conversation = _conversation(session, item, times)
+    if _is_newest_route(conversation.identity, item.at):
+        held_elsewhere(session, conversation, times.now)
+    message = _row(item, conversation, Author.AGENT)
+    message.sent_at = item.at
+    message.handled_at = times.now
+    session.add(message)
+    session.flush()
+    conversation.last_message_at = times.now
+    live.said(session, conversation, message)
+    settle_by_id(session, item.account, item.external_id, times.now)
+
+
+def _sent(session: Session, item: InboxItem) -> tuple[Message | None, int]:
+    """Our message that an echo is of, locked, and the number of its part (0: the whole or the last).
+
+    Known by the id that travelled as metadata, or by the channel's own. An echo that carries neither
+    and names no other app (Instagram's name none) is ours if just these words are on their way to this
+    customer.
+    """
+    public_id, _, part = (item.payload.get("metadata") or "").partition("/")
+    message_id = session.scalar(
+        sa.select(Message.id).where(
+            Message.account == item.account,
+            sa.or_(
+                Message.public_id == public_id,
+                sa.and_(Message.external_id == item.external_id, Message.author != Author.CUSTOMER),
+            ),
+        )
+    )
+    if message_id is None:
+        found = session.scalar(
+            sa.select(Part).where(Part.account == item.account, Part.external_id == item.external_id)
+        )
+        if found:
+            message_id, part = found.message_id, str(found.number)
+    if message_id is None and item.payload.get("app") != "other":
+        message_id, part = _on_its_way(session, item)
+    if message_id is None:
+        return None, 0
+    return queries.locked_message(session, message_id), int(part) if part.isdigit() else 0
+
+
+def _on_its_way(session: Session, item: InboxItem) -> tuple[int | None, str]:
+    """The message, or its part, with just these words that was sent to this customer and not confirmed."""
+    sending = (
+        sa.select(Message)
+        .join(Message.conversation)
+        .join(Conversation.identity)
+        .where(
+            Message.account == item.account,
+            Identity.thread == item.thread,
+            Message.status.in_((Status.SENDING, Status.UNKNOWN)),
+        )
+        .order_by(Message.id)
+    )
+    for message in session.scalars(sending):
+        parts = split(message.text, item.channel)
+        for number, part in enumerate(parts, start=1):
+            if part == item.payload.get("text") and number > message.parts_sent:
+                return message.id, str(number) if number < len(parts) else ""
+    return None, ""
+
+
+def _acknowledge(session: Session, message: Message, part: int, item: InboxItem, now: datetime) -> None:
+    """The channel has this message, or this part of it; what is left of it goes on."""
+    if part:
+        queries.keep_part(session, message, part, item.external_id)
+        if part <= message.parts_sent:
+            return
+        message.parts_sent = part
+        if message.status is Status.UNKNOWN:
+            message.status, message.next_try_at, message.error = Status.QUEUED, None, None
+    elif message.external_id != item.external_id:
+        message.external_id = item.external_id
+        message.status, message.error = Status.SENT, None
+        message.sent_at = message.sent_at or item.at
+    live.touched(session, message.conversation, now)
+    settle_by_id(session, item.account, item.external_id, now)
+
+
+def _thread(session: Session, item: InboxItem, times: Times) -> None:
+    """Another app gave the thread to us or let it go, or took it."""
+    identity = _known(session, item)
+    if identity is None or not _is_newest_route(identity, item.at):
+        return
+    conversation = queries.open_conversation(session, identity)  # locked before anything is changed
+    identity.routed_at = item.at
+    if conversation is None:
+        return
+    if item.payload.get("owner") == "other":
+        held_elsewhere(session, conversation, times.now)
+    elif conversation.state is State.AGENT and conversation.agent_id is None:
+        conversation.state = State.BOT
+        queries.end_hand_off(session, conversation.id, times.now)
+        live.changed(session, conversation, queries.replies_used(session, conversation.id), times.now)
+
+
+def _is_newest_route(identity: Identity, at: datetime) -> bool:
+    """Whether nothing later is known of who answers the thread."""
+    return identity.routed_at is None or at >= identity.routed_at
+
+
+def held_elsewhere(session: Session, conversation: Conversation, now: datetime) -> None:
+    """A person outside the desk answers: the bot is silent from here."""
+    if conversation.state is State.AGENT:
+        return
+    conversation.state = State.AGENT
+    conversation.due_at = None
+    queries.take_back_queued(session, conversation.id)
+    found = queries.open_hand_off(session, conversation.id)
+    if found:
+        found.taken_at = found.taken_at or now
+    queries.handle_open_messages(session, conversation.id, now)
+    live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+
+
+def _change(session: Session, item: InboxItem, times: Times) -> None:
+    """An edit, an unsending or a reaction: the message is changed, never written anew."""
+    if item.about is None:
+        return
+    message = _about(session, item.account, item.about)
+    if message is None:
+        return  # it hasn't come yet: `settle_by_id` gets back to this
+    by_customer = message.author is Author.CUSTOMER
+    if item.kind == Kind.REACTION:
+        if message.reacted_at and message.reacted_at > item.at:
+            return
+        message.reaction, message.reacted_at = item.payload.get("reaction"), item.at
+    elif item.kind == Kind.UNSENT:
+        if message.unsent_at:
+            return
+        message.text, message.attachments, message.unsent_at = "", [], item.at
+        _forget(session, item.account, item.about)
+        if by_customer:
+            _reread(session, message, times, is_gone=True)
+    elif by_customer and not message.unsent_at and (message.edited_at is None or message.edited_at < item.at):
+        message.text, message.edited_at = item.payload["text"], item.at
+        _reread(session, message, times)
+    live.touched(session, message.conversation, times.now)
+
+
+def _reread(session: Session, message: Message, times: Times, is_gone: bool = False) -> None:
+    """A turn that isn't decided yet is decided on the new words: whoever has it loses the lease."""
+    conversation = message.conversation
+    if message.handled_at is not None:
+        return
+    if is_gone:
+        message.handled_at = times.now
+    if conversation.due_at is not None:
+        conversation.lease_no += 1
+        conversation.lease_until = None
+        conversation.due_at = times.now + times.burst
+
+
+def _forget(session: Session, account: str, external_id: str) -> None:
+    """What was taken back isn't kept in the inbox either."""
+    kept = sa.select(InboxItem).where(
+        InboxItem.account == account,
+        sa.or_(InboxItem.external_id == external_id, InboxItem.about == external_id),
+    )
+    for item in session.scalars(kept):
+        item.payload = {**item.payload, "text": "", "attachments": []}
+
+
+def _about(session: Session, account: str, external_id: str) -> Message | None:
+    """The message with one of the channel's ids, locked."""
+    here = sa.select(Message.id).where(Message.account == account, Message.external_id == external_id)
+    part = sa.select(Part.message_id).where(Part.account == account, Part.external_id == external_id)
+    message_id = session.scalar(here) or session.scalar(part)
+    return None if message_id is None else queries.locked_message(session, message_id)
+
+
+def _receipt(session: Session, item: InboxItem, times: Times) -> None:
+    """What has arrived, or was read: a watermark for all that was sent before."""
+    identity = _known(session, item)
+    if identity is None:
+        return
+    until = item.payload.get("until")
+    marks = [datetime.fromisoformat(until)] if until else []
+    mids = item.payload.get("mids") or []
+    if mids:
+        newest = sa.select(sa.func.max(Message.sent_at)).where(
+            Message.account == item.account, Message.external_id.in_(mids)
+        )
+        marks += [mark for mark in (session.scalar(newest),) if mark]
+    if not marks:
+        return
+    conversation = queries.open_conversation(session, identity)  # locked before anything is changed
+    if item.kind == Kind.READ:
+        identity.read_until = _later(identity.read_until, max(marks))
+    identity.delivered_until = _later(identity.delivered_until, max(marks))
+    if conversation:
+        live.touched(session, conversation, times.now)
+
+
+def _referral(session: Session, item: InboxItem, times: Times) -> None:
+    """What led a customer into a chat that is there already; the next message may say why."""
+    identity = _known(session, item) or _identity(session, item, times.now)
+    identity.referral = item.payload.get("referral") or identity.referral
+
+
+def _policy(session: Session, item: InboxItem, times: Times) -> None:
+    """Meta has blocked the account, or lifted that."""
+    if item.payload.get("blocked"):
+        accounts.block(session, item.account, str(item.payload.get("reason") or ""), times.now)
+    else:
+        accounts.mend(session, item.account)
+
+
+def _row(item: InboxItem, conversation: Conversation, author: Author) -> Message:
+    return Message(
+        public_id=item.public_id,
+        conversation_id=conversation.id,
+        author=author,
+        text=item.payload.get("text") or "",
+        attachments=item.payload.get("attachments") or [],
+        account=item.account,
+        external_id=item.external_id,
+        at=item.at,
+    )
+
+
+def _conversation(session: Session, item: InboxItem, times: Times) -> Conversation:
+    """The open conversation of whoever wrote, or a new one with two fresh replies."""
+    identity = _known(session, item) or _identity(session, item, times.now)
+    found = queries.open_conversation(session, identity)
+    if found and close_if_idle(session, found, times.now, times.idle):
+        found = None
+    if found is None:
+        identity.named_at = None  # the channel may tell the name by now
+        found = Conversation(
+            contact=identity.contact,
+            identity=identity,
+            channel=identity.channel,
+            state=State.BOT,
+            opened_at=times.now,
+            last_message_at=times.now,
+        )
+        session.add(found)
+        session.flush()
+    return found
+
+
+def _known(session: Session, item: InboxItem) -> Identity | None:
+    return queries.find_identity(session, item.account, item.thread)
+
+
+def _identity(session: Session, item: InboxItem, now: datetime) -> Identity:
+    """A new identity; a customer whom the shop has logged in keeps the contact of their e-mail."""
+    email = item.payload.get("email") if item.channel is Channel.WEB else None
+    contact = session.scalar(sa.select(Contact).where(Contact.email == email).limit(1)) if email else None
+    if contact is None:
+        contact = Contact(name=item.payload.get("name"), email=email, created_at=now)
+    identity = Identity(
+        contact=contact, channel=item.channel, account=item.account, thread=item.thread, created_at=now
+    )
+    session.add(identity)
+    session.flush()
+    return identity
+
+
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return max(one, other) if one else other
+
+
+_STEPS: dict[Kind, Callable[[Session, InboxItem, Times], None]] = {
+    Kind.MESSAGE: _message,
+    Kind.STANDBY: _message,
+    Kind.ECHO: _echo,
+    Kind.THREAD: _thread,
+    **dict.fromkeys(CHANGES, _change),
+    Kind.DELIVERED: _receipt,
+    Kind.READ: _receipt,
+    Kind.REFERRAL: _referral,
+    Kind.POLICY: _policy,
+}

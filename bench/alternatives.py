@@ -1,15 +1,11 @@
 """Other ways to tell the topic and the tone, learned from the same examples (in Rasa's environment).
 
-    .venv-rasa/bin/python -W ignore -m bench.alternatives DATA
-
-`--vectors NAME=FILE.npz` puts another sentence encoder in the place of ours: arrays `texts` (those that
-`--texts` writes) and `vectors`, a row each, and `relative`, its time a message as a multiple of ours.
+.venv-rasa/bin/python -W ignore -m bench.alternatives DATA
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -36,7 +32,7 @@ from bench.judging import blind, development
 from bench.nlu import BOTS, OUT_OF_SCOPE, rows_of
 from bench.threshold import ROOT, TOPICS, is_right
 from bot.components.featurizer import SentenceFeaturizer, vectors_of
-from bot.components.heads import Lines, Neighbours, closeness
+from bot.components.heads import Lines, Neighbours, closeness, groups_of
 from bot.components.reader import MessageReader, tone_of
 from bot.components.spelling import Spelling
 
@@ -66,7 +62,7 @@ class Way:
 
     def head(self, seen: list[Message], labels: list[str], settings: dict[str, Any]) -> Head:
         """One row a message, one column a label in alphabetical order."""
-        index = np.unique(labels, return_inverse=True)[1]
+        groups = groups_of(np.array(labels))
         spelling = Spelling.of([m.get(TEXT) for m in seen]) if self.spelling else None
         near = Neighbours.of(vectors_of(seen)) if self.nearest else None
 
@@ -80,7 +76,7 @@ class Way:
         def scores(some: list[Message]) -> np.ndarray:
             total = lines.margins(*features(some)) if lines else 0.0
             if near:
-                close = closeness(near.cosines(vectors_of(some)), index, settings["nearest"])
+                close = closeness(near.cosines(vectors_of(some)), groups, settings["nearest"])
                 total = total + settings["closeness"] * close
             return total
 
@@ -95,16 +91,15 @@ WAYS = (
     replace(OURS, name="sentence vector alone, machine", spelling=False, nearest=False),
     replace(OURS, name="spelling alone, machine", meaning=False, nearest=False),
     replace(OURS, name="logistic regression (liblinear)", lines=logistic),
-    replace(OURS, name="ours, each example once more with a typo", typos=True),
+    replace(OURS, name="ours, with each example once more with a typo", typos=True),
 )
 
 
 class Material:
     """All messages, encoded once."""
 
-    def __init__(self, data: Path, encoder: Any = None) -> None:
+    def __init__(self, data: Path) -> None:
         self.featurizer = SentenceFeaturizer(SentenceFeaturizer.get_default_config(), "featurizer")
-        self.featurizer._encoder = encoder or self.featurizer._encoder
         own = sorted((ROOT / "tests" / "nlu").glob("blind*.jsonl"))
         self.judged = development(data / "dev.jsonl") + [e for path in own for e in blind(path)]
         self.messages = self.featurizer.process([Message({TEXT: e.text}) for e in self.judged])
@@ -133,11 +128,8 @@ def typo(text: str, rng: random.Random) -> str:
     return text[:at] + rng.choice((pair[1:], pair[::-1])) + text[at + 2 :] if len(text) > 3 else text
 
 
-def row(way: Way, material: Material, settings: dict[str, Any], ours: Material, relative: float) -> list[str]:
-    """The cells; an encoder's time is `relative` times that of `ours`.
-
-    Times are the processor's, on one thread: what else the machine does hardly counts.
-    """
+def row(way: Way, material: Material, settings: dict[str, Any]) -> list[str]:
+    """The cells. Times are the processor's, on one thread: what else the machine does hardly counts."""
     seen, intents = material.lesson("", way.typos)
     start = process_time()
     topic = way.head(seen, intents, settings["topic"])
@@ -169,44 +161,24 @@ def row(way: Way, material: Material, settings: dict[str, Any], ours: Material, 
     encoding, judging = (
         1000
         * float(np.median([timeit(partial(once, some), timer=process_time, number=1) for some in messages]))
-        for once, messages in ((ours.featurizer.process, fresh), (topic, read))
+        for once, messages in ((material.featurizer.process, fresh), (topic, read))
     )
-    ms = judging + (relative * encoding if way.meaning else 0.0)
+    ms = judging + (encoding if way.meaning else 0.0)
     return [*(f"{share:.3f}" for share in shares), f"{seconds:.1f}", f"{ms:.1f}", f"{ms / encoding:.2f}"]
-
-
-class Stored(dict[str, np.ndarray]):
-    """An encoder that looks vectors up, or, without any, notes what it is asked for."""
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """One row a text."""
-        return np.stack([self.setdefault(text, np.ones(1)) for text in texts])
 
 
 def main() -> None:
     """Prints Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--texts", type=Path, help="write what another encoder has to encode, as JSON")
-    parser.add_argument("--vectors", action="append", default=[], metavar="NAME=FILE.npz")
     options = parser.parse_args()
-    if options.texts:
-        asked = Stored()
-        Material(options.data, asked)
-        options.texts.write_text(json.dumps(list(asked)), encoding="utf-8")
-        return
     pipeline = read_yaml_file(ROOT / "config.yml")["pipeline"]
     settings = next(part for part in pipeline if part["name"].endswith(MessageReader.__name__))
     print(f"| | {' | '.join(COLUMNS)} |", "|---|" + "---|" * len(COLUMNS), sep="\n")
     threadpool_limits(1)
-    ours = Material(options.data)
-    for name, path in [("", ""), *(given.split("=", 1) for given in options.vectors)]:
-        file = dict(np.load(path)) if path else {"texts": [], "vectors": [], "relative": 1.0}
-        stored = Stored(zip(map(str, file["texts"]), file["vectors"], strict=True))
-        material = Material(options.data, stored) if path else ours
-        for way in WAYS[:4] if path else WAYS:
-            cells = row(way, material, settings, ours, float(file["relative"]))
-            print(f"| {name} {way.name} | {' | '.join(cells)} |", flush=True)
+    material = Material(options.data)
+    for way in WAYS:
+        print(f"| {way.name} | {' | '.join(row(way, material, settings))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,8 @@ class MessageReader(GraphComponent, IntentClassifier):
         The topic's `confidence` holds the weights of a logistic function: of the best intent's score,
         of its lead over the second and of its closeness; from `threshold` on a reading counts. The
         tone's are scores: from `threshold` on a message is upset (above 0 is rather upset than calm);
-        from `doubt` on it may be, quietly: the bot neither answers it nor takes it for settled.
+        from `doubt` on it may be, quietly: the bot neither answers it nor takes it for settled, unless
+        the topic is `certain` (a confidence).
         """
         return {
             "topic": {
@@ -123,7 +124,14 @@ class MessageReader(GraphComponent, IntentClassifier):
                 "confidence": {"bias": -3.0, "score": 1.0, "lead": 2.5, "closeness": 4.5},
                 "threshold": 0.65,
             },
-            "tone": {"strength": 0.1, "nearest": 3, "closeness": 2.0, "threshold": 0.0, "doubt": -0.3},
+            "tone": {
+                "strength": 0.1,
+                "nearest": 3,
+                "closeness": 2.0,
+                "threshold": 0.0,
+                "doubt": -0.3,
+                "certain": 0.97,
+            },
         }
 
     @classmethod
@@ -188,7 +196,8 @@ class MessageReader(GraphComponent, IntentClassifier):
         else:
             guesses = self.guesses(read)
             matter = matter_of(guesses[0], guesses[1:], settings["topic"]["threshold"])
-            if settings["tone"]["doubt"] <= read.upset < settings["tone"]["threshold"]:
+            tone = settings["tone"]
+            if tone["doubt"] <= read.upset < tone["threshold"] and guesses[0].confidence < tone["certain"]:
                 matter = unanswered(matter)
             _set(message, self._ranking(read.scores[0], guesses[0].confidence), matter)
         if read.upset >= settings["tone"]["threshold"]:

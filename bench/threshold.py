@@ -109,7 +109,7 @@ def fitted(reader: MessageReader, messages: list[Judged]) -> dict[str, float]:
         guess = reader.guesses(one.read)[0].intent
         if guess in TOPICS and one.example.label not in ("empathy", "no_empathy", "delay"):
             rows.append([sign[0] for sign in evidence(one.read.scores[:1], one.read.closeness[:1])])
-            right.append(_is_right(one.example.label, guess))
+            right.append(is_right(one.example.label, guess))
     model = LogisticRegression(C=10.0).fit(rows, right)
     return {
         "bias": float(model.intercept_[0]),
@@ -117,7 +117,8 @@ def fitted(reader: MessageReader, messages: list[Judged]) -> dict[str, float]:
     }
 
 
-def _is_right(label: str, guess: str) -> bool:
+def is_right(label: str, guess: str) -> bool:
+    """Whether the guess is the label or answers it too."""
     return label == guess or any({label, guess} <= group for group in NEIGHBOURS)
 
 
@@ -151,7 +152,7 @@ def calibration(reader: MessageReader, messages: list[Judged]) -> str:
         guess = reader.guesses(one.read)[0]
         if guess.intent in TOPICS and one.example.label not in ("no_empathy", *PEOPLE):
             bin_ = min(9, int(guess.confidence * 10))
-            bins[bin_].add(_is_right(one.example.label, guess.intent))
+            bins[bin_].add(is_right(one.example.label, guess.intent))
             sums[bin_] += guess.confidence
     lines = ["| confidence, mean | right |", "|---|---|"]
     lines += [f"| {sums[b] / bins[b].of:.2f} | {bins[b]} |" for b in sorted(bins)]

@@ -61,18 +61,19 @@ class Neighbours:
         return cls(directions, (vectors @ directions).astype(np.float32))
 
     def cosines(self, vectors: np.ndarray) -> np.ndarray:
-        """One row a vector, one column an example: 0 to 1."""
-        return np.clip((vectors @ self.directions) @ self.examples.T, 0.0, 1.0)
+        """One row a vector, one column an example; nearly -1 to 1."""
+        return (vectors @ self.directions) @ self.examples.T
 
 
-def closeness(cosines: np.ndarray, labels: np.ndarray, nearest: int) -> np.ndarray:
-    """One row a text, one column a label in alphabetical order: the mean cosine to its `nearest` examples.
+def groups_of(labels: np.ndarray) -> list[np.ndarray]:
+    """Where each label's examples are, the labels in alphabetical order."""
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
-    `labels` are those of the columns of `cosines`.
-    """
+
+def closeness(cosines: np.ndarray, groups: Sequence[np.ndarray], nearest: int) -> np.ndarray:
+    """One row a text, one column a group: the mean cosine, 0 to 1, to its `nearest` examples."""
     means = []
-    for label in np.unique(labels):
-        of_label = cosines[:, labels == label]
-        kept = min(nearest, of_label.shape[1])
-        means.append(np.partition(of_label, -kept, axis=1)[:, -kept:].mean(axis=1))
-    return np.stack(means, axis=1)
+    for group in groups:
+        kept = min(nearest, len(group))
+        means.append(np.partition(cosines[:, group], -kept, axis=1)[:, -kept:].mean(axis=1))
+    return np.clip(np.stack(means, axis=1), 0.0, 1.0)

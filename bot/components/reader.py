@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from bot.components.details import only_details
 from bot.components.featurizer import PARTS, vectors_of
-from bot.components.heads import Lines, Neighbours, closeness
+from bot.components.heads import Lines, Neighbours, closeness, groups_of
 from bot.components.mixed import Guess, Matter, matter_of, unanswered
 from bot.components.parts import is_question
 from bot.components.spelling import Spelling
@@ -44,6 +45,16 @@ class Model:
     tones: np.ndarray  # of the neighbours: whether upset
     topic: Lines
     tone: Lines | None  # None: no example is marked as upset
+
+    @cached_property
+    def by_intent(self) -> list[np.ndarray]:
+        """Where the neighbours of each intent are."""
+        return groups_of(self.intents)
+
+    @cached_property
+    def by_tone(self) -> list[np.ndarray]:
+        """Where the calm neighbours are, and the upset ones."""
+        return groups_of(self.tones)
 
     def save(self, folder: Path) -> None:
         """Writes the one file that `load` reads."""
@@ -191,7 +202,7 @@ class MessageReader(GraphComponent, IntentClassifier):
         spelled = self._model.spelling.features(texts)
         cosines = self._model.neighbours.cosines(vectors)
         settings = self.config["topic"]
-        close = closeness(cosines, self._model.intents, settings["nearest"])
+        close = closeness(cosines, self._model.by_intent, settings["nearest"])
         scores = self._model.topic.margins(vectors, spelled) + settings["closeness"] * close
         return Read(texts, scores, close, self._upset(vectors[:1], spelled[:1], cosines[:1]))
 
@@ -199,7 +210,7 @@ class MessageReader(GraphComponent, IntentClassifier):
         if self._model.tone is None:
             return -math.inf
         settings = self.config["tone"]
-        ((calm, upset),) = closeness(cosines, self._model.tones, settings["nearest"])
+        ((calm, upset),) = closeness(cosines, self._model.by_tone, settings["nearest"])
         margin = self._model.tone.margins(vector, spelled)[0, 1]
         return float(margin + settings["closeness"] * (upset - calm))
 

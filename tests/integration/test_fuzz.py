@@ -132,8 +132,9 @@ class TestWebhook:
             self.post(server, json.dumps(body).encode())
         once = self.stored(server)
         random_ = random.Random(1)
+        of_pages = [body for body in EVENTS.values() if body["object"] == "page"]
         for _ in range(30):
-            bodies = random_.sample(list(EVENTS.values()), 4)
+            bodies = random_.sample(of_pages, 4)
             batch = {"object": "page", "entry": [e for body in bodies for e in body.get("entry", [])]}
             assert self.post(server, json.dumps(batch).encode()) == 200
         assert self.stored(server) == once

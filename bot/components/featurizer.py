@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -37,7 +37,7 @@ class Part:
     """One sentence or joined question of a message, with its vector of length 1."""
 
     text: str
-    vector: np.ndarray
+    vector: np.ndarray = field(repr=False)  # Rasa writes examples out to tell whether they changed
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.MESSAGE_FEATURIZER, is_trainable=False)

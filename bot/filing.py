@@ -79,7 +79,7 @@ def close_if_idle(session: Session, conversation: Conversation, now: datetime, i
     """
     if now - conversation.last_message_at < idle or conversation.due_at is not None:
         return False
-    answered = queries.spoke_last(session, conversation.id) is Author.AGENT
+    answered = session.scalar(queries.last_author(conversation.id)) is Author.AGENT
     if not is_idle(conversation.state, answered, conversation.last_message_at, now, idle):
         return False
     queries.close(session, conversation, now)

@@ -20,7 +20,7 @@ from bot.domain.words import Author, Channel, State
 from bot.filing import Kind, Times, close_if_idle, file_item
 from bot.store import queries
 from bot.store.engine import Store
-from bot.store.tables import Conversation, InboxItem, Message
+from bot.store.tables import Conversation, InboxItem
 
 BATCH = 100
 ID_LENGTH = 200  # an external id longer than this isn't one; the columns hold 255
@@ -125,13 +125,7 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
 
 def close_idle(store: Store, now: datetime, idle: timedelta) -> int:
     """Closes every conversation that has ended by silence; returns how many of them."""
-    last = (
-        sa.select(Message.author)
-        .where(Message.conversation_id == Conversation.id, Message.author != Author.NOTE)
-        .order_by(Message.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+    last = queries.last_author(Conversation.id).scalar_subquery()
     agent_spoke_last = sa.and_(Conversation.state == State.AGENT, last == Author.AGENT)
     with store.unit_of_work() as session:
         silent = (

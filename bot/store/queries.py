@@ -130,9 +130,9 @@ def handle_open_messages(session: Session, conversation_id: int, now: datetime) 
     )
 
 
-def spoke_last(session: Session, conversation_id: int) -> Author | None:
-    """Who wrote last to the customer, or as the customer; notes don't count."""
-    return session.scalar(
+def last_author(conversation_id: int | sa.SQLColumnExpression[int]) -> sa.Select[Author]:
+    """Selects who wrote last to the customer, or as the customer; notes don't count."""
+    return (
         sa.select(Message.author)
         .where(Message.conversation_id == conversation_id, Message.author != Author.NOTE)
         .order_by(Message.id.desc())

@@ -19,16 +19,15 @@ from sanic.exceptions import InvalidUsage
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
-from bot.components.plan import AUTOMATED, READS_ON
+from bot.components.plan import ANSWERS, AUTOMATED, READS_ON
 from bot.components.policy import DECISION
 from bot.components.times import spoken
 from bot.components.turns import CONTEXT
 from bot.domain.rule import Context
-from bot.domain.words import Button, Topic
+from bot.domain.words import Button
 
 MAX_CHARS = 5_000  # a longer text is read up to here
 _OWN_PARAGRAPH = (AUTOMATED, READS_ON)
-_ANSWERS = frozenset(f"utter_{topic.value}" for topic in Topic)
 _BUTTONS = {"/settled": Button.SETTLED, "/ask_person": Button.PERSON}  # the payloads in domain.yml
 _NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
 
@@ -104,7 +103,7 @@ def joined(messages: list[dict[str, Any]]) -> str:
         text = message["text"].strip()
         if message.get("utter_action") in _OWN_PARAGRAPH:
             paragraphs += [[text], []]
-        elif message.get("utter_action") in _ANSWERS:
+        elif message.get("utter_action") in ANSWERS.values():
             paragraphs.append([text])  # two questions, two answers
         else:
             paragraphs[-1].append(text)

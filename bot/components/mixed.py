@@ -46,22 +46,20 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
     answer is a poor one. Greetings and thanks around a question are no more than that.
     """
     sure = [part for part in parts if part.confidence >= threshold]
-    for intent in _PEOPLE:
-        found = [
-            guess for guess in (whole, *sure) if guess.intent == intent and guess.confidence >= threshold
-        ]
-        if found:
-            return Matter(intent, found[0].confidence, _topics(sure))
-    topics = _topics(sure)
+    not_understood = [part for part in parts if part.question and part.confidence < threshold]
     whole_is_sure = whole.confidence >= threshold
+    topics = _topics(sure)
+    for intent in _PEOPLE:
+        found = [guess for guess in ([whole] if whole_is_sure else []) + sure if guess.intent == intent]
+        if found:
+            return Matter(intent, found[0].confidence, topics)
     if len(topics) > 1:
-        open_question = any(part.question and part not in sure for part in parts)
-        if open_question or len(topics) > MOST_TOPICS:
+        if not_understood or len(topics) > MOST_TOPICS:
             return Matter(None, whole.confidence, topics)
         least = min(part.confidence for part in sure if part.intent in topics)
         return Matter(topics[0], least, topics[1:])
-    open_question = any(part.question and part not in sure and part.intent != whole.intent for part in parts)
-    if open_question and (topics or whole.intent in _AROUND):
+    differs = any(part.intent != whole.intent for part in not_understood)
+    if differs and (topics or whole.intent in _AROUND):
         return Matter(None, whole.confidence, topics)
     if whole_is_sure and whole.intent not in _AROUND:
         return Matter(whole.intent, whole.confidence)

@@ -14,6 +14,7 @@ from bot.domain.words import State, Topic
 AUTOMATED = "utter_automated"  # promise 6: it says that it is a bot, in its first reply
 READS_ON = "utter_colleague_reads_on"  # the second reply always says who reads on from here
 LOOK_UP = "action_look_up_order"
+ANSWERS = {topic: f"utter_{topic.value}" for topic in Topic}
 PEOPLE_THERE, PEOPLE_BACK = "utter_people_there", "utter_people_back"
 
 # How far an order is; each has its response in domain.yml.
@@ -55,12 +56,12 @@ def _body(decision: Decision, context: Context, order: OrderFacts) -> list[str]:
     if decision.action is Action.HAND_OFF:
         when = PEOPLE_BACK if context.opens_at else PEOPLE_THERE
         return [f"utter_hand_off_{decision.reason.value}", when]
-    also = [f"utter_{topic.value}" for topic in decision.also]
+    also = [ANSWERS[topic] for topic in decision.also]
     if decision.action is Action.ASK:
         return [*also, f"utter_ask_{decision.detail.value}"]
     if decision.topic is Topic.ORDER_STATUS:
         return [*_order(order), *also]
-    return [f"utter_{decision.topic.value}", *also]
+    return [ANSWERS[decision.topic], *also]
 
 
 def _order(order: OrderFacts) -> list[str]:

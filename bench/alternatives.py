@@ -18,22 +18,20 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from rasa.shared.importers.utils import training_data_from_paths
 from rasa.shared.nlu.constants import INTENT, TEXT
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
-from rasa.shared.utils.io import read_yaml_file
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from bench.judging import blind, development
-from bench.nlu import BOTS, OUT_OF_SCOPE, rows_of
-from bench.threshold import ROOT, TOPICS, is_right
-from bot.components.featurizer import SentenceFeaturizer, vectors_of
+from bench.judging import all_blind, development, is_right
+from bench.nlu import BOTS, OUT_OF_SCOPE, ROOT, rows_of
+from bench.threshold import TOPICS, featurizer, lessons, settings
+from bot.components.featurizer import vectors_of
 from bot.components.heads import Lines, Neighbours, closeness, groups_of
-from bot.components.reader import MessageReader, tone_of
+from bot.components.reader import tone_of
 from bot.components.spelling import Spelling
 
 PLACES, TONED = ("dev en", "blind en", "blind ko", "blind ja"), ("airline_tweets", "kote")
@@ -99,12 +97,10 @@ class Material:
     """All messages, encoded once."""
 
     def __init__(self, data: Path) -> None:
-        self.featurizer = SentenceFeaturizer(SentenceFeaturizer.get_default_config(), "featurizer")
-        own = sorted((ROOT / "tests" / "nlu").glob("blind*.jsonl"))
-        self.judged = development(data / "dev.jsonl") + [e for path in own for e in blind(path)]
+        self.featurizer = featurizer()
+        self.judged = development(data / "dev.jsonl") + all_blind(ROOT / "tests" / "nlu")
         self.messages = self.featurizer.process([Message({TEXT: e.text}) for e in self.judged])
-        ours = training_data_from_paths([str(path) for path in (ROOT / "data").glob("nlu*.yml")], "en")
-        self.lessons, self.tests = {"": self.featurizer.process_training_data(ours).intent_examples}, {}
+        self.lessons, self.tests = {"": lessons()}, {}
         for bot in BOTS:
             train, test = (rows_of(data / "hint3" / f"{bot}_{part}.csv") for part in ("train", "test"))
             learning = TrainingData([Message.build(*pair) for pair in train])
@@ -172,13 +168,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
-    pipeline = read_yaml_file(ROOT / "config.yml")["pipeline"]
-    settings = next(part for part in pipeline if part["name"].endswith(MessageReader.__name__))
     print(f"| | {' | '.join(COLUMNS)} |", "|---|" + "---|" * len(COLUMNS), sep="\n")
     threadpool_limits(1)
     material = Material(options.data)
     for way in WAYS:
-        print(f"| {way.name} | {' | '.join(row(way, material, settings))} |", flush=True)
+        print(f"| {way.name} | {' | '.join(row(way, material, settings()))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,11 @@ def blind(path: Path) -> list[Example]:
     ]
 
 
+def all_blind(folder: Path) -> list[Example]:
+    """Those of every such file."""
+    return [example for path in sorted(folder.glob("blind*.jsonl")) for example in blind(path)]
+
+
 def held_out(path: Path, lang: str) -> list[Example]:
     """A file of `tests/nlu` in Rasa's own format, its examples one a line as text."""
     blocks = yaml.safe_load(path.read_text(encoding="utf-8"))["nlu"]
@@ -139,8 +144,12 @@ def count(example: Example, decision: dict[str, Any], add: Callable[[str, bool],
     if label in SMALL_TALK:
         add(TALK, not person)
         return not person
-    neighbour = topic is not None and any({label, topic} <= group for group in NEIGHBOURS)
-    right = topic == label or neighbour or (person and label in PERSON_IS_RIGHT_TOO)
+    right = is_right(label, topic) or (person and label in PERSON_IS_RIGHT_TOO)
     add(RIGHT, right)
     add(WRONG, topic is not None and not right)
     return right
+
+
+def is_right(label: str, topic: str | None) -> bool:
+    """Whether a topic is the label's, or a neighbour whose answer answers it too."""
+    return topic is not None and (label == topic or any({label, topic} <= group for group in NEIGHBOURS))

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.judging import Example, Rate, blind, count, development
+from bench.judging import Example, Rate, all_blind, count, development
 
 ROOT = Path(__file__).resolve().parent.parent
 BOTS = ("sofmattress", "powerplay11")
@@ -91,9 +91,7 @@ async def measured(name: str, data: Path) -> Result:
         start = time.perf_counter()
         agent = train(config, ROOT / "data", Path(folder) / "ours")
         result.training_seconds = time.perf_counter() - start
-        examples = development(data / "dev.jsonl")
-        for path in sorted((ROOT / "tests" / "nlu").glob("blind*.jsonl")):
-            examples += blind(path)
+        examples = development(data / "dev.jsonl") + all_blind(ROOT / "tests" / "nlu")
         await judge(agent, examples, result)
         await judge_mixed(agent, result)
         result.memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

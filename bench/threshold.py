@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from sklearn.linear_model import LogisticRegression
 from bench.judging import (
     ALARM,
     ANSWERED,
-    NEIGHBOURS,
     PEOPLE,
     PERSON,
     REASON,
@@ -35,14 +35,14 @@ from bench.judging import (
     blind,
     count,
     development,
+    is_right,
 )  # fmt: skip
-from bench.nlu import decided
+from bench.nlu import ROOT, decided
 from bot.components.entities import DetailExtractor
 from bot.components.featurizer import SentenceFeaturizer
 from bot.components.reader import EVIDENCE, MessageReader, Read, evidence
 from bot.domain.words import Topic
 
-ROOT = Path(__file__).resolve().parent.parent
 THRESHOLDS = (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 TONES = (-0.2, -0.1, 0.0, 0.1, 0.2)
 TOPICS = frozenset(topic.value for topic in Topic)
@@ -78,27 +78,34 @@ def main() -> None:
 
 
 def _reader() -> MessageReader:
-    settings = next(
-        dict(part)
-        for part in read_yaml_file(ROOT / "config.yml")["pipeline"]
-        if part.pop("name").endswith(MessageReader.__name__)
-    )
-    reader = MessageReader(settings, None, None)
-    training = training_data_from_paths([str(path) for path in (ROOT / "data").glob("nlu*.yml")], "en")
-    training = _featurizer().process_training_data(training)
-    reader.learn(training.intent_examples)
+    reader = MessageReader(settings(), None, None)
+    reader.learn(lessons())
     return reader
 
 
-def _featurizer() -> SentenceFeaturizer:
+def settings() -> dict[str, Any]:
+    """The reader's, from `config.yml`."""
+    pipeline = read_yaml_file(ROOT / "config.yml")["pipeline"]
+    return next(dict(part) for part in pipeline if part.pop("name").endswith(MessageReader.__name__))
+
+
+def lessons() -> list[Message]:
+    """What `data/` teaches, featurized."""
+    training = training_data_from_paths([str(path) for path in (ROOT / "data").glob("nlu*.yml")], "en")
+    examples: list[Message] = featurizer().process_training_data(training).intent_examples
+    return examples
+
+
+@cache
+def featurizer() -> SentenceFeaturizer:
+    """One for all: the encoder is loaded once."""
     return SentenceFeaturizer(SentenceFeaturizer.get_default_config(), "featurizer")
 
 
 def judged(reader: MessageReader, examples: list[Example]) -> list[Judged]:
     """Every message read once; the thresholds come afterwards."""
-    featurizer = _featurizer()
     messages = [Message({TEXT: example.text}) for example in examples]
-    DetailExtractor().process(featurizer.process(messages))
+    DetailExtractor().process(featurizer().process(messages))
     return [Judged(e, m, reader.read(m)) for e, m in zip(examples, messages, strict=True)]
 
 
@@ -117,21 +124,16 @@ def fitted(reader: MessageReader, messages: list[Judged]) -> dict[str, float]:
     }
 
 
-def is_right(label: str, guess: str) -> bool:
-    """Whether the guess is the label or answers it too."""
-    return label == guess or any({label, guess} <= group for group in NEIGHBOURS)
-
-
 def curve(reader: MessageReader, messages: list[Judged], head: str, thresholds: tuple[float, ...]) -> str:
     """A row a threshold; a column a measure."""
     measures = (RIGHT, WRONG, PERSON, REASON, ALARM, ANSWERED)
     lines = ["| threshold | " + " | ".join(measures) + " |", "|---|" + "---|" * len(measures)]
     for threshold in thresholds:
-        settings = {name: dict(values) for name, values in reader.config.items()}
-        settings[head]["threshold"] = threshold
+        changed = {name: dict(values) for name, values in reader.config.items()}
+        changed[head]["threshold"] = threshold
         rates: dict[str, Rate] = defaultdict(Rate)
         for one in messages:
-            decision = _decided(reader, one, settings)
+            decision = _decided(reader, one, changed)
             count(one.example, decision, lambda measure, hit, r=rates: r[measure].add(hit))
         cells = " | ".join(f"{rates[measure].share:.1%}" for measure in measures)
         lines.append(f"| {threshold} | {cells} |")

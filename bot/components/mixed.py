@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from bot.domain.words import Remark, Topic
 
 MOST_TOPICS = 2  # in one reply; a customer with more questions than that talks to a person
+# From here on (a confidence) the whole message is clear: a question in it that means nothing by itself
+# ("and how would that work?") belongs to it. Only what is as clearly no matter of a shop's stands apart.
+CLEAR, STRANGE = 0.8, 0.9
 
 _TOPICS = frozenset(topic.value for topic in Topic)
 # What goes to a person wherever in the message it stands, the first that is found.
@@ -43,10 +46,11 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
 
     A wish for a person, or an account, in any part is the message's. Topics of several parts stand
     side by side; a question among them that isn't understood makes all of it unsure, since half an
-    answer is a poor one. Greetings and thanks around a question are no more than that.
+    answer is a poor one, unless the whole is clear: then it only refers to the rest. Greetings and
+    thanks around a question are no more than that.
     """
     sure = [part for part in parts if part.confidence >= threshold]
-    not_understood = [part for part in parts if part.question and part.confidence < threshold]
+    not_understood = [part for part in parts if part.question and _is_open(part, whole, threshold)]
     whole_is_sure = whole.confidence >= threshold
     topics = _topics(sure)
     for intent in _PEOPLE:
@@ -66,6 +70,13 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
     if topics and (whole.intent == topics[0] or len(sure) == len(parts)):
         return Matter(topics[0], max(part.confidence for part in sure if part.intent == topics[0]))
     return Matter(whole.intent if whole_is_sure else None, whole.confidence)
+
+
+def _is_open(part: Guess, whole: Guess, threshold: float) -> bool:
+    """Whether a question is left open by what was read in the message."""
+    strange = part.intent == Remark.OUT_OF_SCOPE.value and part.confidence >= STRANGE
+    refers_back = whole.confidence >= CLEAR and whole.intent not in _AROUND
+    return strange or (part.confidence < threshold and not refers_back)
 
 
 def unanswered(matter: Matter) -> Matter:

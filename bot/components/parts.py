@@ -13,7 +13,7 @@ _ASKS = (  # how a question begins after a comma or an "and"
     r"(?:i|you|u|we|it|they|there|the|your|my|shipping|delivery)|does|any)\b"
 )
 _BREAK = re.compile(
-    r"(?<=[.!?…])[\"')\]]*\s+|(?<=[。！？])|\n+"  # sentences and lines
+    r"(?<=[.!?…])[\"')\]]*\s+|(?<=[。！？])|(?<=[!?])(?=[぀-ヿ㐀-鿿가-힣])|\n+"  # sentences and lines
     rf"|\s*[,;]?\s+(?:and|also|plus|but|or|btw|oh)\s+(?:also\s+|then\s+)?(?={_ASKS})"  # "… and can I …"
     rf"|\s*,\s+(?={_ASKS})"
     r"|[,，]?\s+(?=(?:그리고|그런데|근데|또한|아 참|참고로|혹시)\s)"

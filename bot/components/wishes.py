@@ -20,6 +20,8 @@ _ENGLISH = (
     rf"\b(?:talk|speak|chat|talking|speaking|connect|connected|transfer|transferred|put|pass|forward)\b"
     rf"(?:\s+(?:me|this|it|us|live))?(?:\s+(?:through|over|on))?\s+(?:to|with)\s+{_SOMEBODY}",
     rf"\b(?:get|give|need|want|find)\s+(?:me\s+)?(?:a|an)\s+(?:real|live|actual|human)\s+{_SOMEBODY}",
+    r"\b(?:can|could|will|would|let|have|need|want)\s+(?:an?|some)\s+(?:real|live|actual|human)\s+"
+    r"(?:person|human|agent|being|employee)\b",
     r"\b(?:real|live|actual) (?:person|human|agent)\b",
     r"\b(?:have|get|ask|let|can|could|will|would|please)\s+"
     r"(?:someone|somebody|anyone|anybody|an agent|you)?\s*"
@@ -30,6 +32,8 @@ _KOREAN = (
     r"상담(?:원|사|직원)[^.?!\n]{0,8}(?:연결|바꿔|통화|얘기|이야기|대화|불러|부탁|원해|하고\s*싶)",
     r"(?:사람|직원|담당자|매니저|책임자)\s*(?:이랑|랑|하고|과|와|분과|분이랑|한테|에게)?\s*"
     r"(?:직접\s*)?(?:얘기|이야기|통화|상담|대화|연결|바꿔|불러)",
+    r"(?:상담원|상담사|사람|직원|담당자)\s*(?:분)?\s*(?:이|께서|께|한테|에게)\s*(?:좀\s*|직접\s*)+"
+    r"(?:봐\s*주|확인|답변|답해|설명|도와|알려|처리|묻|여쭤|물어|문의)",
     r"전화\s*(?:좀\s*)?(?:주세요|줘요|주실|부탁|해\s*주)",
 )
 _JAPANESE = (
@@ -38,7 +42,9 @@ _JAPANESE = (
     r"(?:話(?!を聞い)|つな(?!がら)|繋(?!がら)|代わ|替わ|変わ|かわ|お願い|おねがい|出し(?:て|ください)|"
     r"(?:電話|対応)(?:して|を)?(?:ほし|欲し|ください|下さい|もらえ|いただ|頂|お願い))",
     r"(?:お?電話)(?:を)?(?:して)?(?:ください|下さい|ほし|欲し|いただけ|頂け|もらえ|かけて(?:ください|下さい|ほし|もらえ))",
-    r"(?<![友知恋代故他])人(?:と|に)(?:直接)?(?:話し(?:たい|て(?:ほし|もらえ|ください))|話せ|つな|繋|相談(?:したい|できま))",
+    r"(?:担当者?|オペレーター|スタッフ|店員|係)(?:さん|の方|の人|の者)?に(?:直接)?"
+    r"(?:調べ|確認し|聞き|見)(?:て(?:ほし|欲し|もらい|いただき|頂き|ください|下さい)|たい)",
+    r"(?<![友知恋代故他])人(?:と|に)(?:直接)?(?:聞き(?:たい|ます)|話し(?:たい|て(?:ほし|もらえ|ください))|話せ|つな|繋|相談(?:したい|できま))",
 )
 _REQUEST = re.compile("|".join((*_ENGLISH, *_KOREAN, *_JAPANESE)), re.IGNORECASE)
 _NOT = re.compile(r"\b(?:don'?t|do not|no need to|not|without|never)\b[^.?!\n]{0,20}$", re.IGNORECASE)

@@ -36,6 +36,7 @@ class Parts(unittest.TestCase):
                 "あと、領収書はもらえますか",
             ],
             "送料を知りたいです、それと返品方法も": ["送料を知りたいです", "それと返品方法も"],
+            "送料いくら?あと返品は何日以内?": ["送料いくら?", "あと返品は何日以内?"],
         }.items():
             with self.subTest(text):
                 self.assertEqual(parts_of(text), parts)
@@ -83,9 +84,18 @@ class Matters(unittest.TestCase):
         self.assertEqual(matter, Matter("shipping_cost", 0.8, ("return_policy",)))
 
     def test_half_an_answer_is_no_answer(self) -> None:
-        matter = read(asked("invoice"), asked("invoice"), asked("out_of_scope", UNSURE))
-        self.assertEqual(matter.intent, None)
-        self.assertEqual(matter.also, ("invoice",))
+        for whole, other in (
+            (asked("invoice", 0.7), asked("out_of_scope", UNSURE)),
+            (asked("invoice"), asked("out_of_scope", 0.95)),
+        ):
+            with self.subTest(f"{whole}, {other}"):
+                matter = read(whole, asked("invoice"), other)
+                self.assertEqual(matter.intent, None)
+                self.assertEqual(matter.also, ("invoice",))
+
+    def test_a_question_that_only_refers_to_a_clear_one_is_part_of_it(self) -> None:
+        matter = read(asked("return_policy"), asked("return_policy"), asked("out_of_scope", UNSURE))
+        self.assertEqual(matter, Matter("return_policy", SURE))
 
     def test_three_questions_go_to_a_person(self) -> None:
         parts = [asked(topic) for topic in ("invoice", "shipping_cost", "store_hours")]

@@ -19,6 +19,10 @@ class AskingForAPerson(unittest.TestCase):
             "担当の方に対応してほしいです",
             "係の人おねがい",
             "電話してもらえますか",
+            "could a real human look at my parcel",
+            "직원분이 좀 확인해 주세요, 배송이 어디까지 왔는지",
+            "交換のことは係の人に直接聞きたいです",
+            "届け先を担当の方に確認してほしいです",
         ):
             with self.subTest(text):
                 self.assertIsNotNone(request_in(text))
@@ -35,6 +39,8 @@ class AskingForAPerson(unittest.TestCase):
             "スタッフさんの着ているシャツはどれですか",
             "スタッフの対応がとても良かったです",
             "店員が話を聞いてくれません",
+            "スタッフに確認したら在庫があると言われました",
+            "직원이 직접 배송해 주나요",
             "人間とは話したくないです",
             "電話してもつながりません",
             "先ほどお電話して確認しました",

@@ -115,7 +115,7 @@ def fitted(reader: MessageReader, messages: list[Judged]) -> dict[str, float]:
     for one in messages:
         guess = reader.guesses(one.read)[0].intent
         if guess in TOPICS and one.example.label not in ("empathy", "no_empathy", "delay"):
-            rows.append([sign[0] for sign in evidence(one.read.scores[:1], one.read.closeness[:1])])
+            rows.append([sign[0] for sign in evidence(one.read)])
             right.append(is_right(one.example.label, guess))
     model = LogisticRegression(C=10.0).fit(rows, right)
     return {

@@ -86,6 +86,7 @@ class Read:
     texts: Sequence[str]
     scores: np.ndarray  # one column a topic
     closeness: np.ndarray  # likewise, 0 to 1
+    strangeness: np.ndarray  # a value a row: how close it is to what is no matter of a shop's, 0 to 1
     upset: float  # of the whole: how much rather upset than calm
 
 
@@ -111,17 +112,23 @@ class MessageReader(GraphComponent, IntentClassifier):
         vector machine), and what the mean closeness of the `nearest` examples of a label counts.
 
         The topic's `confidence` holds the weights of a logistic function: of the best intent's score,
-        of its lead over the second and of its closeness; from `threshold` on a reading counts. The
-        tone's are scores: from `threshold` on a message is upset (above 0 is rather upset than calm);
-        from `doubt` on it may be, quietly: the bot neither answers it nor takes it for settled, unless
-        the topic is `certain` (a confidence).
+        of its lead over the second, of its closeness and of the closeness of `out_of_scope`; from
+        `threshold` on a reading counts. The tone's are scores: from `threshold` on a message is upset
+        (above 0 is rather upset than calm); from `doubt` on it may be, quietly: the bot neither answers
+        it nor takes it for settled, unless the topic is `certain` (a confidence).
         """
         return {
             "topic": {
                 "strength": 0.5,
                 "nearest": 2,
                 "closeness": 1.0,
-                "confidence": {"bias": -3.0, "score": 1.0, "lead": 2.5, "closeness": 4.5},
+                "confidence": {
+                    "bias": -3.0,
+                    "score": 1.0,
+                    "lead": 2.5,
+                    "closeness": 7.0,
+                    "strangeness": -3.0,
+                },
                 "threshold": 0.65,
             },
             "tone": {
@@ -213,7 +220,8 @@ class MessageReader(GraphComponent, IntentClassifier):
         settings = self.config["topic"]
         close = closeness(cosines, self._model.by_intent, settings["nearest"])
         scores = self._model.topic.margins(vectors, spelled) + settings["closeness"] * close
-        return Read(texts, scores, close, self._upset(vectors[:1], spelled[:1], cosines[:1]))
+        strange = close[:, self._model.topic.labels == Remark.OUT_OF_SCOPE.value].sum(axis=1)  # none: 0
+        return Read(texts, scores, close, strange, self._upset(vectors[:1], spelled[:1], cosines[:1]))
 
     def _upset(self, vector: np.ndarray, spelled: Any, cosines: np.ndarray) -> float:
         if self._model.tone is None:
@@ -226,7 +234,7 @@ class MessageReader(GraphComponent, IntentClassifier):
     def guesses(self, read: Read) -> list[Guess]:
         """The likeliest intent of the whole message, then of each part."""
         best = read.scores.argmax(axis=1)
-        sure = confidences(read.scores, read.closeness, self.config["topic"]["confidence"])
+        sure = confidences(read, self.config["topic"]["confidence"])
         return [
             Guess(str(self._model.topic.labels[i]), float(p), is_question(text))
             for i, p, text in zip(best, sure, read.texts, strict=True)
@@ -256,20 +264,21 @@ def tone_of(example: Message) -> str:
     return CALM
 
 
-def confidences(scores: np.ndarray, close: np.ndarray, weights: dict[str, float]) -> np.ndarray:
-    """How likely the best intent of each row is the right one, 0 to 1; rows as in `Read`."""
-    signs = np.stack(evidence(scores, close))
+def confidences(read: Read, weights: dict[str, float]) -> np.ndarray:
+    """How likely the best intent of each row is the right one, 0 to 1."""
+    signs = np.stack(evidence(read))
     return 1 / (1 + np.exp(-(weights["bias"] + np.array([weights[name] for name in EVIDENCE]) @ signs)))
 
 
-EVIDENCE = ("score", "lead", "closeness")
+EVIDENCE = ("score", "lead", "closeness", "strangeness")
 
 
-def evidence(scores: np.ndarray, close: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def evidence(read: Read) -> tuple[np.ndarray, ...]:
     """What the confidence rests on, in the order of `EVIDENCE`: one value a row each."""
-    rows, best = np.arange(len(scores)), scores.argmax(axis=1)
-    top = scores[rows, best]
-    return top, top - np.partition(scores, -2, axis=1)[:, -2], close[rows, best]
+    rows, best = np.arange(len(read.scores)), read.scores.argmax(axis=1)
+    top = read.scores[rows, best]
+    lead = top - np.partition(read.scores, -2, axis=1)[:, -2]
+    return top, lead, read.closeness[rows, best], read.strangeness
 
 
 def _set(message: Message, ranking: list[dict[str, Any]], matter: Matter) -> None:

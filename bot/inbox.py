@@ -23,7 +23,8 @@ from bot.store.engine import Store
 from bot.store.tables import Conversation, InboxItem
 
 BATCH = 100
-ID_LENGTH = 200  # an external id longer than this isn't one; the columns hold 255
+AHEAD = timedelta(days=1)  # an event from further ahead would count as the latest for as long
+ID_LENGTH = 200  # of an external id; the columns hold 255
 log = structlog.get_logger()
 
 
@@ -44,6 +45,17 @@ class Incoming:
     def public_id(self) -> str:
         """The id that pages see; the same for a redelivery."""
         return hashlib.blake2b(f"{self.account}\n{self.external_id}".encode(), digest_size=12).hexdigest()
+
+
+def kept_id(value: object) -> str:
+    """A channel's id of a message as we keep it; empty if it is none.
+
+    One that is too long to be kept is known by its fingerprint.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return ""
+    named = str(value).replace("\0", "").encode("utf-8", "replace").decode()
+    return named if len(named) <= ID_LENGTH else "sha256:" + hashlib.sha256(named.encode()).hexdigest()
 
 
 def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
@@ -68,7 +80,7 @@ def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
             "thread": event.thread,
             "kind": event.kind.value,
             "payload": event.payload,
-            "at": event.at,
+            "at": min(event.at, now + AHEAD),
             "received_at": now,
         }
         for event in events

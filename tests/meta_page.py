@@ -165,7 +165,11 @@ class Page(Shop):
     def files(self, *bodies: dict[str, Any]) -> None:
         """Webhooks arrive and are filed, while the workers do something else."""
         for body in bodies:
-            inbox.accept(self.store, messenger.parse(self.meta, json.dumps(body).encode()), self.now)
+            self.takes_in(json.dumps(body).encode())
+
+    def takes_in(self, body: bytes) -> None:
+        """One webhook arrives, as its bytes, and is filed."""
+        inbox.accept(self.store, messenger.parse(self.meta, body), self.now)
         self.file()
 
     def sends(self, graph: Callable[[httpx.Request], httpx.Response]) -> None:

@@ -21,6 +21,7 @@ from bot.settings import KEY_FILE, SQLITE, Settings
 
 LOCK = "serving.lock"
 KEY_TABLE = "kept_secret_key"
+PUT_KEY, GET_KEY = f"INSERT INTO {KEY_TABLE} VALUES (?)", f"SELECT key FROM {KEY_TABLE}"  # noqa: S608 (ours)
 
 
 def database_file(settings: Settings) -> Path:
@@ -44,7 +45,8 @@ def backup(settings: Settings, target: Path) -> int:
 def restore(settings: Settings, source: Path, now: datetime) -> Path | None:
     """Puts a copy in the database's place; returns where the database before it was put, if there was one.
 
-    That one holds the key before, too. Raises BadInput for a file that isn't a whole copy, and Conflict while a bot process serves.
+    That one holds the key before, too. Raises BadInput for a file that isn't a whole copy, and Conflict
+    while a bot process serves.
     """
     target = database_file(settings)
     if not source.is_file():
@@ -105,7 +107,7 @@ def _take_key(copy: Path) -> str:
     with closing(sqlite3.connect(copy)) as database:
         if (KEY_TABLE,) not in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
             return ""
-        (key,) = database.execute(f"SELECT key FROM {KEY_TABLE}").fetchone()
+        (key,) = database.execute(GET_KEY).fetchone()
         database.execute(f"DROP TABLE {KEY_TABLE}")
         database.execute("VACUUM")
     return str(key)
@@ -121,7 +123,7 @@ def _write_key(settings: Settings, key: str) -> None:
 
 
 def _copy(source: Path, target: Path, key: str = "") -> None:
-    """A whole, checked copy under `target`, with the key if one is given, or nothing there. Raises BadInput."""
+    """A whole, checked copy under `target`, with the key if one is given; else nothing. Raises BadInput."""
     part = target.with_name(f"{target.name}.part")
     try:
         part.unlink(missing_ok=True)
@@ -135,7 +137,7 @@ def _copy(source: Path, target: Path, key: str = "") -> None:
             _check(there, source)
             if key:
                 there.execute(f"CREATE TABLE {KEY_TABLE} (key TEXT NOT NULL)")
-                there.execute(f"INSERT INTO {KEY_TABLE} VALUES (?)", (key,))
+                there.execute(PUT_KEY, (key,))
                 there.commit()
         _sync(part)
         part.replace(target)

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     READ = "read"  # mids, until (ISO): messages that were read
     REFERRAL = "referral"  # referral: what led the customer here
     POLICY = "policy"  # blocked, reason: Meta's enforcement against the account
+    COMMENT = "comment"  # a public comment: kept and counted; nobody answers it yet
     OTHER = "other"  # known or not, nothing to do; kept
 
 

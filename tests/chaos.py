@@ -40,7 +40,22 @@ from bot.services import utc_now
 from bot.settings import ROOT, load
 from bot.store.engine import Store
 from bot.store.tables import Conversation, InboxItem, Message
-from tests.meta import APP, HANG_UP, OK, PAGE, REFUSE, SECRET, GraphServer, Sent, said, signed, webhook
+from tests.meta import (
+    APP,
+    DOWN,
+    IN_DOUBT,
+    OK,
+    PAGE,
+    REFUSE,
+    SECRET,
+    THROTTLE,
+    GraphServer,
+    Mood,
+    Sent,
+    said,
+    signed,
+    webhook,
+)
 
 BrainKind = Literal["rasa", "plain"]
 TEXTS: dict[BrainKind, list[str]] = {
@@ -303,10 +318,11 @@ class Chaos:
             return len([m for m in answer.json()["messages"] if m["author"] != "customer"])
         return -1
 
-    def _mood(self) -> str:
-        mood = self.random.choices([OK, REFUSE, HANG_UP], [90, 5, 5])[0]
-        self.figures.sends_refused += mood == REFUSE
-        self.figures.answers_lost += mood == HANG_UP
+    def _mood(self) -> Mood:
+        in_doubt = self.random.choice(list(IN_DOUBT.values()))
+        mood = self.random.choices([OK, REFUSE, THROTTLE, DOWN, in_doubt], [86, 3, 1, 2, 8])[0]
+        self.figures.sends_refused += not mood.takes
+        self.figures.answers_lost += mood is in_doubt
         return mood
 
     def _echo(self, sent: Sent) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from bot.domain.errors import BadInput, NotAllowed
 from bot.domain.words import Button, Channel
 from bot.filing import Kind
-from bot.inbox import Incoming, kept_id
+from bot.inbox import ID_LENGTH, Incoming, kept_id
 from bot.settings import Messenger
 
 ACCOUNT_LENGTH, THREAD_LENGTH = 80, 120  # what the columns hold
@@ -32,6 +32,7 @@ DIGITS_LIMIT = 40  # of a number; Meta's ids have about 17
 SECONDS_LIMIT = 10**11  # a timestamp below this is in seconds, above in milliseconds
 LIKE_STICKERS = {"369239263222822", "369239343222814", "369239383222810"}  # small, medium, large thumb
 PAYLOADS = {"HANDOFF_REQUEST": Button.PERSON, "GET_STARTED": Button.START}
+COMMENT_FIELDS = ("comments", "live_comments")  # Instagram's; a Page's come with everything else of its feed
 CONTROLS = ("pass_thread_control", "take_thread_control", "release_thread_control")
 
 
@@ -117,7 +118,7 @@ class Source:
         return Incoming(self.channel, self.account, thread, own_id, kind, payload, self.at, about)
 
     def other(self) -> Incoming:
-        """Kept as it came: labels, comments, feedback and what Meta adds next."""
+        """Kept as it came: labels, feedback and what Meta adds next."""
         return self.incoming(Kind.OTHER, {"event": self.event})
 
 
@@ -135,7 +136,21 @@ def _entry(settings: Messenger, channel: Channel, entry: dict[str, Any]) -> Iter
         if _id(value.get("sender")) and _id(value.get("recipient")):  # Instagram's other form of an event
             yield _event(_source(settings, channel, entry, value), change.get("field") == "standby")
         else:
-            yield _source(settings, channel, entry, change).other()
+            yield _change(_source(settings, channel, entry, change), value)
+
+
+def _change(source: Source, value: dict[str, Any]) -> Incoming:
+    """A public comment of somebody else's, or a change that is nothing to us."""
+    field = source.event.get("field")
+    is_new = field in COMMENT_FIELDS or (
+        field == "feed" and value.get("item") == "comment" and value.get("verb") == "add"
+    )
+    if not is_new or _id(value.get("from")) == source.page:
+        return source.other()
+    named = kept_id(value.get("comment_id")) or kept_id(value.get("id"))
+    return source.incoming(
+        Kind.COMMENT, {"event": source.event}, f"comment:{named}"[:ID_LENGTH] if named else ""
+    )
 
 
 def _source(settings: Messenger, channel: Channel, entry: dict[str, Any], event: dict[str, Any]) -> Source:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from bot import delivery
-from bot.channels.graph import Graph
+from bot.channels.graph import ECHO_WAIT, Graph
 from bot.desk import conversations as desk
 from bot.domain.words import Status
-from tests.meta import OK, REFUSE, GraphServer, said, webhook
+from tests.conftest import copied
+from tests.meta import IN_DOUBT, OK, REFUSE, GraphServer, said, webhook
 from tests.mortal import CUSTOMER, Walk
 
 
@@ -63,8 +64,30 @@ def test_a_thread_keeps_its_order_across_conversations(migrated_url: str, tmp_pa
     walk.shop.work()
     walk.delivered()
     assert graph.sent == []  # the next conversation's reply waits for the former's answer
-    walk.shop.now += timedelta(seconds=2)
+    walk.shop.now += ECHO_WAIT
     walk.delivered()
     assert [sent.text for sent in graph.sent] == ["One moment.", "answer invoice"]
+    walk.shop.store.close()
+    graph.close()
+
+
+@pytest.mark.parametrize("answer", IN_DOUBT)
+def test_what_meta_took_without_saying_so_is_sent_once_and_settled_by_its_echo(
+    sqlite_template: Path, tmp_path: Path, answer: str
+):
+    graph = GraphServer(lambda: IN_DOUBT[answer])
+    walk = Walk(copied(sqlite_template, tmp_path), tmp_path, graph.url)
+    walk.webhook_comes()
+    walk.filed()
+    walk.decided()
+    for _ in range(3):
+        walk.delivered()
+        walk.shop.now += timedelta(minutes=5)
+    assert walk.shop.messages(CUSTOMER)[-1].status is Status.UNKNOWN
+    walk.echoes_come(graph)
+    walk.filed()
+    walk.delivered()
+    assert walk.shop.messages(CUSTOMER)[-1].status is Status.SENT
+    assert len(graph.sent) == 1
     walk.shop.store.close()
     graph.close()

@@ -17,7 +17,8 @@ from bot.desk import conversations as desk
 from bot.domain.words import Author, Channel, State
 from bot.store.engine import Store
 from bot.store.tables import InboxItem, Message
-from tests.meta_page import APP, CUSTOMER, PAGE, SETTINGS, Page, StandIn, echo, entry, said
+from tests.meta import APP, PAGE
+from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, said
 from tests.payloads import EVENTS
 from tests.support import MONDAY_NOON, Server, settings_for
 

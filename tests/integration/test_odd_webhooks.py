@@ -11,9 +11,9 @@ import pytest
 
 from bot.domain.words import Author, State, Status
 from bot.store.engine import Store
-from bot.store.tables import Message
-from tests.meta import APP, SECRET, signed
-from tests.meta_page import CUSTOMER, PAGE, Page, StandIn, entry, said
+from bot.store.tables import InboxItem, Message
+from tests.meta import APP, PAGE, SECRET, signed
+from tests.meta_page import CUSTOMER, Page, StandIn, entry, said
 from tests.support import Server, settings_for
 
 ASKED = said("return_policy", "m_1")
@@ -123,6 +123,30 @@ def test_an_echo_settles_a_send_whatever_its_id_looks_like(page: Page):
     assert page.outbox() == [(Author.BOT, Status.SENT)]
 
 
+def comment(comment_id: str, sender: str = CUSTOMER, **value: Any) -> dict[str, Any]:
+    kept = {"item": "comment", "verb": "add", "comment_id": comment_id, "from": {"id": sender}, **value}
+    return {"object": "page", "entry": [{"id": PAGE, "changes": [{"field": "feed", "value": kept}]}]}
+
+
+def test_a_public_comment_is_kept_once_and_answered_by_nobody(page: Page):
+    on_instagram = {"field": "comments", "value": {"id": "17_1", "text": "price?", "from": {"id": "8"}}}
+    page.receives(
+        comment("2_3"),
+        comment("2_3", message="the same, delivered again"),
+        comment("2_4", verb="edited"),
+        comment("2_5", sender=PAGE),
+        {"object": "instagram", "entry": [{"id": "300", "changes": [on_instagram]}]},
+    )
+    with page.store.read() as session:
+        kept = session.query(InboxItem).order_by(InboxItem.id).all()
+        assert [item.external_id for item in kept if item.kind == "comment"] == [
+            "comment:2_3",
+            "comment:17_1",
+        ]
+        assert [item.kind for item in kept].count("other") == 2
+        assert session.query(Message).count() == 0
+
+
 class TestOnTheWire:
     """The bytes of a request, over a real connection."""
 
@@ -163,6 +187,15 @@ class TestOnTheWire:
     def test_a_signature_of_the_same_json_written_otherwise_is_none(self, server: Server):
         body = json.dumps(entry(message(mid="m_forged"))).encode()
         assert self.posts(server, body.replace(b": ", b":"), signed(body)) == 403
+
+    def test_comments_are_counted(self, server: Server):
+        for comment_id in ("9_1", "9_1", "9_2"):
+            body = json.dumps(comment(comment_id)).encode()
+            assert self.posts(server, body, signed(body)) == 200
+        assert (
+            f'reply_twice_unanswered_comments_total{{account="{PAGE}"}} 2.0'
+            in server.http.get("/metrics").text
+        )
 
     def test_no_body_at_all_is_no_webhook(self, server: Server):
         assert self.posts(server, b"", {}) == 403

@@ -15,7 +15,8 @@ from bot.domain.errors import Conflict
 from bot.domain.words import Author, State, Status
 from bot.store.engine import Store
 from bot.store.tables import Part
-from tests.meta_page import APP, CUSTOMER, PAGE, SETTINGS, Page, StandIn, echo, entry, error
+from tests.meta import APP, PAGE
+from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, error
 from tests.support import Server, settings_for, wait_for
 
 LONG = "A sentence of some length. " * 200  # three messages

@@ -10,7 +10,8 @@ import pytest
 
 from bot.channels.graph import ECHO_WAIT, Graph, Outcome, read
 from bot.inbox import kept_id
-from tests.meta_page import PAGE, SETTINGS, StandIn
+from tests.meta import PAGE
+from tests.meta_page import SETTINGS, StandIn
 
 
 def error(code: Any, subcode: Any = None, status: int = 400, **more: Any) -> httpx.Response:

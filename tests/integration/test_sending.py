@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from bot import delivery
-from bot.channels.graph import CALL_SECONDS, ECHO_WAIT, Answer, Graph, Outcome
+from bot.channels.graph import CALL_SECONDS, ECHO_WAIT, Graph
 from bot.desk import conversations as desk
 from bot.domain.errors import Conflict
 from bot.domain.words import Author, State, Status
 from bot.store.engine import Store
 from bot.store.tables import Part
-from tests.meta import APP, PAGE
+from tests.meta import PAGE
 from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, error
 from tests.support import Server, settings_for, wait_for
 
@@ -111,30 +111,6 @@ class TestParts:
         answered.sends(slow)
         assert graph.texts == graph_texts(LONG)
         assert answered.outbox()[-1] == (Author.AGENT, Status.SENT)
-
-    def test_a_sender_that_wakes_up_two_parts_later_neither_sends_nor_settles(self, answered: Page):
-        asleep = delivery.claim(answered.services)
-        assert asleep
-        answered.now += delivery.PATIENCE
-        answered.sends(StandIn())  # it is taken for dead
-        first = graph_texts(LONG)[0]
-        answered.gets(echo(first, "m_first", int(APP), metadata=asleep.part_id))  # but had sent before
-        answered.now += delivery.HOLD_BACK
-        assert self.one_more(answered).part == 2
-        third = delivery.claim(answered.services)
-        assert third
-        assert third.part == 3
-        assert not delivery.may_go(answered.services, asleep)
-        delivery.settle(answered.services, asleep, Answer(Outcome.SENT, "m_first"))
-        assert delivery.claim(answered.services) is None  # the third is on its way, once
-        delivery.settle(answered.services, third, Answer(Outcome.SENT, "m_third"))
-        assert answered.outbox()[-1] == (Author.AGENT, Status.SENT)
-
-    def one_more(self, page: Page) -> delivery.Parcel:
-        parcel = delivery.claim(page.services)
-        assert parcel
-        delivery.settle(page.services, parcel, Answer(Outcome.SENT, f"m_part_{parcel.part}"))
-        return parcel
 
     def test_a_person_who_takes_over_between_parts_stops_the_rest(self, page: Page):
         page.brain.orders.clear()

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -162,10 +163,11 @@ class GraphServer:
                 self.close_connection = answer.part < 1
                 if not answer.part:
                     return
-                self.send_response(answer.status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data[: round(len(data) * answer.part)])
+                with suppress(ConnectionError):  # whoever called was killed
+                    self.send_response(answer.status)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data[: round(len(data) * answer.part)])
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings, strategies
+from hypothesis import Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy.orm import Session
 
@@ -73,15 +73,22 @@ class Worker:
         self, loop: asyncio.AbstractEventLoop, step: Callable[[], Any], watch: Callable[..., Any]
     ) -> None:
         self._loop, self.watch = loop, watch
+        self._ends = False
         self._here, self._go = asyncio.Event(), asyncio.Event()
         at_work.set(self)
         self.task: asyncio.Task[Any] = loop.create_task(step())
         self._until_it_stands_still()
 
     async def gate(self) -> None:
+        if self._ends:
+            return  # what it does on its way out, it does at once
         self._here.set()
         await self._go.wait()
         self._go.clear()
+
+    def ends(self) -> None:
+        self._ends = True
+        self.task.cancel()
 
     def goes_on(self) -> None:
         self._here.clear()
@@ -360,7 +367,7 @@ class PathOfAMessage(RuleBasedStateMachine):
             self._nothing_is_missing()
         finally:
             for worker in self.workers.values():
-                worker.task.cancel()
+                worker.ends()
             with contextlib.suppress(BaseException):
                 tasks = [worker.task for worker in self.workers.values()]
                 self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
@@ -519,4 +526,5 @@ def test_whatever_happens_nothing_is_lost_doubled_or_said_over_a_person(
         return store
 
     machine = type("Machine", (PathOfAMessage,), {"fresh_store": staticmethod(fresh), "folder": tmp_path})
-    run_state_machine_as_test(machine, settings=settings())
+    told_at_once = settings(phases=[Phase.generate])  # to shrink a busy minute takes minutes and helps nobody
+    run_state_machine_as_test(machine, settings=told_at_once)

@@ -130,7 +130,7 @@ class TestAttachments:
         page.says("", "m_2", attachments=[thumb])
         assert page.brain.asked[-1][1] == "👍"
 
-    @pytest.mark.parametrize("message", [{}, {"is_unsupported": True}, {"text": 1}, {"attachments": "x"}])
+    @pytest.mark.parametrize("message", [{}, {"is_unsupported": True}, {"text": [1]}, {"attachments": "x"}])
     def test_what_we_cannot_make_out_reaches_a_person_all_the_same(self, page: Page, message: Any):
         page.gets(event(message={"mid": "m_1", **message}))
         assert page.reason(CUSTOMER) == "unreadable"

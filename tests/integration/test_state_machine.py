@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -27,7 +28,7 @@ from bot.channels import messenger
 from bot.channels.graph import Answer, Outcome
 from bot.desk import conversations as desk
 from bot.domain.errors import Conflict, NotAllowed
-from bot.domain.rule import Context, Proposal
+from bot.domain.rule import Action, Context, Proposal
 from bot.domain.words import Author, Channel, State, Status
 from bot.store.engine import Store
 from bot.store.tables import Agent, Conversation, InboxItem, Message, Table
@@ -119,11 +120,13 @@ async def in_steps[T](function: Callable[..., T], *args: Any) -> T:
 
 
 class SteppedBrain(PlainBrain):
-    """Takes its time."""
+    """Takes its time, and never knows when to stop."""
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         await at_work.get().gate()
-        return await super().read_and_reply(key, text, context)
+        proposal = await super().read_and_reply(key, text, context)
+        silent = proposal.action in (Action.CLOSE, Action.WAIT)
+        return proposal if silent else replace(proposal, text=proposal.text or "And another thing.")
 
 
 class PathOfAMessage(RuleBasedStateMachine):

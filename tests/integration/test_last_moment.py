@@ -12,13 +12,14 @@ import pytest
 from bot import delivery
 from bot.channels.graph import ECHO_WAIT, Answer, Graph, Outcome
 from bot.desk import conversations as desk
-from bot.domain.words import Author, Status
+from bot.domain.rule import Action, Context, Proposal
+from bot.domain.words import Author, State, Status, Topic
 from bot.store.engine import Store
 from tests.conftest import copied
 from tests.meta import APP, IN_DOUBT, OK, REFUSE, GraphServer, Mood, said, signed, webhook
 from tests.meta_page import Page, StandIn, echo
 from tests.mortal import CUSTOMER, Walk
-from tests.support import Server, settings_for, wait_for
+from tests.support import Server, Shop, settings_for, wait_for
 
 
 @pytest.mark.parametrize("meanwhile", ["a person takes it", "it is taken for dead"])
@@ -148,3 +149,15 @@ def test_whoever_is_told_that_they_have_it_is_not_spoken_over_by_what_was_just_b
         assert taking.result().status_code == 200
         assert len(graph.sent) == 1
     graph.close()
+
+
+def test_a_brain_that_insists_on_a_third_reply_is_overruled_and_a_person_gets_the_turn(shop: Shop):
+    async def insists(_key: str, _text: str, _context: Context) -> Proposal:
+        return Proposal(Action.ANSWER, text="And another thing.", topic=Topic.INVOICE)
+
+    shop.brain.read_and_reply = insists  # type: ignore[method-assign]
+    for _ in range(3):
+        shop.hears("invoice")
+    assert len(shop.replies()) == 2
+    assert (shop.state(), shop.reason()) == (State.WAITING, "limit")
+    assert shop.conversation().turn_error is None

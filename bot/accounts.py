@@ -56,6 +56,16 @@ def throttle(session: Session, account_id: str, wait: timedelta | None, now: dat
     account.throttled += 1
 
 
+def falter(session: Session, account_id: str, now: datetime) -> None:
+    """Graph left it open what became of a send. From the second in a row the account is paused as when it
+    is throttled: while Graph is ill, what isn't sent yet stays certain.
+    """
+    account = _row(session, account_id)
+    if account.throttled:
+        account.paused_until = now + min(THROTTLE_FIRST * 2 ** min(account.throttled, 10), THROTTLE_MOST)
+    account.throttled += 1
+
+
 def mend(session: Session, account_id: str) -> None:
     """An account works again."""
     account = session.get(Account, account_id)

@@ -13,3 +13,8 @@ THIRD_REPLIES = Counter("reply_twice_refused_third_replies", "Third replies that
 TURN_TROUBLE = Counter(
     "reply_twice_turn_trouble", "Turns that were not settled at once", ["how"]
 )  # how: stale, postponed, lease_lost, failed, given_up
+COMMENTS = Counter(
+    "reply_twice_unanswered_comments",
+    "Public comments that were kept: people answer them at Meta",
+    ["account"],
+)

@@ -3,11 +3,15 @@
     queued ──► sending ──► sent | failed | unknown
 
 A row is marked `sending` before Meta is asked, so a crash in between leaves a row that may have been
-sent: it becomes `unknown`, and only its echo settles it. Nothing is ever sent again blindly. A long
-text goes out part by part: after each the row is queued again, and the next claim goes on behind it.
+sent: it becomes `unknown`, and only its echo settles it. Nothing is ever sent again blindly: only an
+answer that says that nothing was sent leads to another try. A long text goes out part by part: after
+each the row is queued again, and the next claim goes on behind it.
+
+One sender at a time has a message: `send_no` is a fencing token, so one that wakes up after its claim
+was given up can neither send nor write down anything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,6 +53,7 @@ class Parcel:
     thread: str
     text: str
     buttons: list[dict[str, str]]
+    send_no: int
     attempt: int
     started_at: datetime
     part: int = 1
@@ -77,6 +82,8 @@ async def deliver(services: Services, graph: Graph) -> bool:
             answer = await _send(graph, parcel)
         elif taken.outcome in KEPT:
             answer = taken
+        elif taken.outcome is Outcome.UNKNOWN:  # whoever has the thread now: nothing was sent
+            answer = replace(taken, outcome=Outcome.RETRY)
     await run_in_threadpool(settle, services, parcel, answer)
     return True
 
@@ -107,6 +114,7 @@ def claim(services: Services) -> Parcel | None:
         number = min(message.parts_sent, len(parts) - 1) + 1
         message.status = Status.SENDING
         message.attempts += 1
+        message.send_no += 1
         message.next_try_at = now + PATIENCE
         return Parcel(
             message_id=message.id,
@@ -115,6 +123,7 @@ def claim(services: Services) -> Parcel | None:
             thread=identity.thread,
             text=parts[number - 1],
             buttons=message.buttons if number == len(parts) else [],
+            send_no=message.send_no,
             attempt=message.attempts,
             started_at=now,
             part=number,
@@ -165,7 +174,7 @@ def may_go(services: Services, parcel: Parcel) -> bool:
     """
     with services.store.read() as session:
         message = session.get_one(Message, parcel.message_id)
-        ours = message.status is Status.SENDING and message.attempts == parcel.attempt
+        ours = message.status is Status.SENDING and message.send_no == parcel.send_no
         return ours and not queries.bot_is_silenced(message)
 
 
@@ -181,7 +190,7 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
     now = services.clock()
     with services.store.unit_of_work() as session:
         message = queries.locked_message(session, parcel.message_id)
-        if message is None or message.attempts != parcel.attempt:
+        if message is None or message.send_no != parcel.send_no:
             return  # this sender slept and was taken for dead
         outcome, detail = answer.outcome, answer.detail
         if outcome is Outcome.SENT:
@@ -196,6 +205,7 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
         message.error = detail[:400]
         if outcome is Outcome.UNKNOWN:
             message.status, message.next_try_at = Status.UNKNOWN, now + HOLD_BACK
+            accounts.falter(session, message.account, now)
         elif outcome in TROUBLES:
             accounts.halt(session, message.account, TROUBLES[outcome], detail, now)
             _queue_again(message)
@@ -203,8 +213,8 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
             accounts.throttle(session, message.account, answer.wait, now)
             _queue_again(message)
         elif outcome is Outcome.RETRY and parcel.attempt < GIVE_UP:
-            message.status = Status.QUEUED
-            message.next_try_at = now + min(RETRY_FIRST * 2 ** (parcel.attempt - 1), RETRY_MOST)
+            longer = min(RETRY_FIRST * 2 ** (parcel.attempt - 1), RETRY_MOST)
+            message.status, message.next_try_at = Status.QUEUED, now + max(longer, answer.wait or longer)
         else:
             _fail(session, message, outcome, detail, parcel.is_late, now)
         log.warning("delivery.not_sent", message=parcel.public_id, outcome=outcome.value, detail=detail)

@@ -213,6 +213,12 @@ def _fields(subject: str, listed: object, remedy: str) -> Finding:
     absent = [name for name in FIELDS if name not in names]
     if absent:
         return warning(subject, f"works, but the desk doesn't learn of {', '.join(absent)}", remedy)
+    if "feed" in names:
+        return warning(
+            subject,
+            "public comments (feed) are kept and counted, but nobody is shown them",
+            "Answer comments at Meta; unsubscribe the field if nothing else of yours needs it.",
+        )
     return ok(subject, "every field that we use")
 
 

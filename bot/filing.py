@@ -38,6 +38,7 @@ class Kind(StrEnum):
     READ = "read"  # mids, until (ISO): messages that were read
     REFERRAL = "referral"  # referral: what led the customer here
     POLICY = "policy"  # blocked, reason: Meta's enforcement against the account
+    COMMENT = "comment"  # a public comment: kept and counted; nobody answers it yet
     OTHER = "other"  # known or not, nothing to do; kept
 
 
@@ -169,7 +170,11 @@ def _sent(session: Session, item: InboxItem) -> tuple[Message | None, int]:
 
 
 def _on_its_way(session: Session, item: InboxItem) -> tuple[int | None, str]:
-    """The message, or its part, with just these words that was sent to this customer and not confirmed."""
+    """The message, or its part, with just these words that was sent to this customer and not confirmed.
+
+    One that Graph said it didn't send, and that waits for another try, may have been sent all the same.
+    """
+    tried = sa.and_(Message.status == Status.QUEUED, Message.attempts > 0)
     sending = (
         sa.select(Message)
         .join(Message.conversation)
@@ -177,7 +182,7 @@ def _on_its_way(session: Session, item: InboxItem) -> tuple[int | None, str]:
         .where(
             Message.account == item.account,
             Identity.thread == item.thread,
-            Message.status.in_((Status.SENDING, Status.UNKNOWN)),
+            sa.or_(Message.status.in_((Status.SENDING, Status.UNKNOWN)), tried),
         )
         .order_by(Message.id)
     )
@@ -304,7 +309,7 @@ def _receipt(session: Session, item: InboxItem, times: Times) -> None:
     if identity is None:
         return
     until = item.payload.get("until")
-    marks = [datetime.fromisoformat(until)] if until else []
+    marks = [min(datetime.fromisoformat(until), times.now + DAY)] if until else []  # whose clock is it?
     mids = item.payload.get("mids") or []
     if mids:
         newest = sa.select(sa.func.max(Message.sent_at)).where(
@@ -324,6 +329,7 @@ def _receipt(session: Session, item: InboxItem, times: Times) -> None:
 def _referral(session: Session, item: InboxItem, times: Times) -> None:
     """What led a customer into a chat that is there already; the next message may say why."""
     identity = _known(session, item) or _identity(session, item, times.now)
+    queries.open_conversation(session, identity)  # locked before anything is changed
     identity.referral = item.payload.get("referral") or identity.referral
 
 

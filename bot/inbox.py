@@ -23,7 +23,8 @@ from bot.store.engine import Store
 from bot.store.tables import Conversation, InboxItem
 
 BATCH = 100
-ID_LENGTH = 200  # an external id longer than this isn't one; the columns hold 255
+AHEAD = timedelta(days=1)  # an event from further ahead would count as the latest for as long
+ID_LENGTH = 200  # of an external id; the columns hold 255
 log = structlog.get_logger()
 
 
@@ -44,6 +45,17 @@ class Incoming:
     def public_id(self) -> str:
         """The id that pages see; the same for a redelivery."""
         return hashlib.blake2b(f"{self.account}\n{self.external_id}".encode(), digest_size=12).hexdigest()
+
+
+def kept_id(value: object) -> str:
+    """A channel's id of a message as we keep it; empty if it is none.
+
+    One that is too long to be kept is known by its fingerprint.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return ""
+    named = str(value).replace("\0", "").encode("utf-8", "replace").decode()
+    return named if len(named) <= ID_LENGTH else "sha256:" + hashlib.sha256(named.encode()).hexdigest()
 
 
 def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
@@ -68,7 +80,7 @@ def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
             "thread": event.thread,
             "kind": event.kind.value,
             "payload": event.payload,
-            "at": event.at,
+            "at": min(event.at, now + AHEAD),
             "received_at": now,
         }
         for event in events
@@ -99,9 +111,6 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
     One caller at a time files, so a customer's messages keep their order. An item that can't be
     filed is kept with its error and holds nobody up.
     """
-    # PostgreSQL locks row by row. Filing that held an account (`POLICY`) and waited for a conversation
-    # would wait in a circle with a worker that settles a send there and mends the account.
-    batch = BATCH if store.is_sqlite else 1
     waiting = sa.select(InboxItem.id).where(InboxItem.filed_at.is_(None)).limit(1)
     with store.read() as session:  # an idle look only reads
         if session.scalar(waiting) is None:
@@ -109,9 +118,7 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
     with store.unit_of_work() as session:
         if not store.is_sqlite:  # SQLite has one writer anyway
             session.execute(sa.text("SELECT pg_advisory_xact_lock(7203)"))
-        items = session.scalars(
-            sa.select(InboxItem).where(InboxItem.filed_at.is_(None)).order_by(InboxItem.id).limit(batch)
-        ).all()
+        items = _next(session)
         for item in items:
             item.filed_at = now
             try:
@@ -121,6 +128,19 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
                 log.error("inbox.unfileable", inbox_id=item.id, kind=item.kind, error=type(error).__name__)
                 item.error = type(error).__name__
         return len(items)
+
+
+def _next(session: Session) -> Sequence[InboxItem]:
+    """What is filed in one transaction: the oldest, up to the first that changes an account.
+
+    PostgreSQL locks row by row. Only filing holds the conversations of several customers; everybody else
+    holds one, and after it at most its account. So filing must not hold an account and go on to a
+    conversation: it would wait in a circle with a worker that settles a send there.
+    """
+    query = sa.select(InboxItem).where(InboxItem.filed_at.is_(None)).order_by(InboxItem.id).limit(BATCH)
+    items = session.scalars(query).all()
+    alone = next((place for place, item in enumerate(items) if item.kind == Kind.POLICY), len(items))
+    return items[: max(alone, 1)]
 
 
 def close_idle(store: Store, now: datetime, idle: timedelta) -> int:

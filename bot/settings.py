@@ -19,6 +19,7 @@ from bot.domain.hours import Hours
 
 ROOT = Path(__file__).resolve().parent.parent
 SQLITE = "sqlite:///"
+KEY_FILE = "secret_key"  # in the data folder
 SHORTEST_KEY = 32  # characters
 
 
@@ -170,7 +171,7 @@ def _writable(folder: Path) -> None:
 
 def _secret_key(folder: Path) -> str:
     """The key that signs sessions, made once. Two processes starting at once agree on one."""
-    path = folder / "secret_key"
+    path = folder / KEY_FILE
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(48))

@@ -10,9 +10,11 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 PAGE, APP, SECRET = "100200300400500", "178200000000001", "app secret"
 
@@ -63,18 +65,49 @@ class Sent:
         }
 
 
-OK, REFUSE, HANG_UP = "ok", "refuse", "hang up"
+@dataclass(frozen=True)
+class Mood:
+    """How a send ends: whether Meta takes the message, and what it answers.
+
+    `body` None is the answer that belongs to it; `part` of it is written before the line goes dead.
+    """
+
+    takes: bool
+    status: int = 200
+    body: bytes | None = None
+    part: float = 1
+
+
+OK = Mood(takes=True)
+REFUSE = Mood(False, 503, b'{"error": {"code": 2, "is_transient": true}}')
+THROTTLE = Mood(False, 400, b'{"error": {"code": 613}}')
+HANG_UP = Mood(True, part=0)
+IN_DOUBT = {  # Meta has the message, and its answer doesn't say so
+    "hung up": HANG_UP,
+    "broken off": Mood(True, part=0.5),
+    "500": Mood(True, 500, b""),
+    "500 with an error": Mood(True, 500, b'{"error": {"code": 1}}'),
+    "502": Mood(True, 502, b"<html>Bad gateway"),
+    "503": Mood(True, 503, b"{}"),
+    "empty": Mood(True, 200, b""),
+    "garbage": Mood(True, 200, b"\xff\xfe garbage"),
+    "an error within": Mood(True, 200, b'{"error": {"code": 2}}'),
+}
+DOWN = Mood(False, 503, b"")  # nothing was sent, and nobody can know
 
 
 class GraphServer:
-    """The Send API on a port of its own. `mood` says how the next send ends:
+    """Graph on a port of its own, for processes that we start.
 
-    `OK`; `REFUSE` (nothing is sent, 503); `HANG_UP` (it is sent, and the answer is lost).
+    `mood` says how each send ends. Every other call, and a send of which `answers` has one, is answered
+    by method and path: a status, and JSON or bytes.
     """
 
-    def __init__(self, mood: Callable[[], str] = lambda: OK) -> None:
+    def __init__(self, mood: Callable[[], Mood] = lambda: OK) -> None:
         self.sent: list[Sent] = []
         self.on_sent: Callable[[Sent], None] = lambda _sent: None
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []  # method and path; query or body, and the token
         self._mood = mood
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -87,19 +120,25 @@ class GraphServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def take(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-        """What becomes of a request: status and answer, or None when the line goes dead."""
-        if "message" not in body:  # typing_on, mark_seen
-            return 200, {"recipient_id": body.get("recipient", {}).get("id")}
+    def take(self, body: dict[str, Any]) -> Mood:
+        """What becomes of a message."""
         mood = self._mood()
-        if mood == REFUSE:
-            return 503, {}
+        if not mood.takes:
+            return mood
         with self._lock:
             message, mid = body["message"], f"m_out_{next(self._ids)}"
             sent = Sent(body["recipient"]["id"], message["text"], message["metadata"], mid, time.time())
             self.sent.append(sent)
         self.on_sent(sent)
-        return None if mood == HANG_UP else (200, {"recipient_id": sent.customer, "message_id": mid})
+        answer = json.dumps({"recipient_id": sent.customer, "message_id": mid}).encode()
+        return mood if mood.body is not None else replace(mood, body=answer)
+
+    def _answer(self, call: str, given: dict[str, Any]) -> Mood:
+        found = self.answers.get(call)
+        if found is None and call == "POST /me/messages":
+            return self.take(given) if "message" in given else Mood(True, 200, b'{"recipient_id": "1"}')
+        status, data = found or (404, {"error": {"code": 100, "message": "?"}})
+        return Mood(True, status, data if isinstance(data, bytes) else json.dumps(data).encode())
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         graph = self
@@ -107,20 +146,28 @@ class GraphServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_GET(self) -> None:
+                self.answer(dict(parse_qsl(urlsplit(self.path).query)))
+
             def do_POST(self) -> None:
                 try:
-                    answer = graph.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                    self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 except ValueError:  # whoever called was killed in the middle of it
-                    answer = None
-                if answer is None:
                     self.close_connection = True
+
+            def answer(self, given: dict[str, Any]) -> None:
+                call = f"{self.command} {urlsplit(self.path).path.removeprefix('/v26.0')}"
+                graph.asked.append((call, given | {"token": self.headers["Authorization"]}))
+                answer = graph._answer(call, given)
+                data = answer.body or b""
+                self.close_connection = answer.part < 1
+                if not answer.part:
                     return
-                data = json.dumps(answer[1]).encode()
-                self.send_response(answer[0])
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+                with suppress(ConnectionError):  # whoever called was killed
+                    self.send_response(answer.status)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data[: round(len(data) * answer.part)])
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -1,17 +1,12 @@
-"""A Page at Meta to write promises against: its webhooks, and a stand-in for Graph at the network's edge.
+"""A shop's Page to write promises against, in one process: time obeys, and Graph is a function.
 
-The bodies are our own, in the shape of Meta's documentation; every value is invented.
+For processes of their own see `tests.meta`.
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
-import threading
 from collections.abc import Awaitable, Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import sqlalchemy as sa
@@ -22,14 +17,11 @@ from bot.channels.graph import Graph
 from bot.domain.words import Author, Status
 from bot.settings import Messenger
 from bot.store.tables import Identity
+from tests.meta import APP, PAGE, SECRET
 from tests.support import Shop
 
-PAGE, CUSTOMER, APP = "100200300400500", "7392015648120394", "178200000000001"
-SETTINGS = Messenger("verify me", "app secret", "page token", APP, "https://graph.invalid/v26.0")
-
-
-def sign(body: bytes, secret: str = "app secret") -> str:
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+CUSTOMER = "7392015648120394"
+SETTINGS = Messenger("verify me", SECRET, "page token", APP, "https://graph.invalid/v26.0")
 
 
 def entry(*events: dict[str, Any], name: str = "messaging") -> dict[str, Any]:
@@ -101,50 +93,6 @@ class StandIn:
         return echo(message["text"], f"m_echo_{number}", int(APP), metadata=message["metadata"], **more)
 
 
-class GraphOnPort:
-    """Graph on a port of its own, for a process that we start: `answers` by method and path."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        self.asked: list[tuple[str, dict[str, Any]]] = []  # method and path; query or body
-        stand_in = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                self.answer(parts.path, dict(parse_qsl(parts.query)))
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                self.answer(urlsplit(self.path).path, json.loads(body))
-
-            def answer(self, path: str, given: dict[str, Any]) -> None:
-                name = f"{self.command} {path.removeprefix('/v26.0')}"
-                stand_in.asked.append((name, given | {"token": self.headers["Authorization"]}))
-                status, found = stand_in.answers.get(name, (404, {"error": {"code": 100, "message": "?"}}))
-                data = found if isinstance(found, bytes) else json.dumps(found).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v26.0"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> "GraphOnPort":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 def error(code: int, subcode: int | None = None, status: int = 400) -> httpx.Response:
     return httpx.Response(status, json={"error": {"code": code, "error_subcode": subcode, "message": "…"}})
 
@@ -165,7 +113,11 @@ class Page(Shop):
     def files(self, *bodies: dict[str, Any]) -> None:
         """Webhooks arrive and are filed, while the workers do something else."""
         for body in bodies:
-            inbox.accept(self.store, messenger.parse(self.meta, json.dumps(body).encode()), self.now)
+            self.takes_in(json.dumps(body).encode())
+
+    def takes_in(self, body: bytes) -> None:
+        """One webhook arrives, as its bytes, and is filed."""
+        inbox.accept(self.store, messenger.parse(self.meta, body), self.now)
         self.file()
 
     def sends(self, graph: Callable[[httpx.Request], httpx.Response]) -> None:

@@ -1,6 +1,10 @@
 """Meta's Graph API: sends, and what its answers mean.
 
 The treatment of each error follows Meta's documentation of the Send API (Graph API v26.0).
+
+A send has no idempotency key, so it is tried again only after an answer from which we know that nothing
+was sent: no connection came about, or Graph itself refused and said why. Whatever else comes back (a
+bare 5xx, half an answer, garbage, an error within a success) leaves it unknown.
 """
 
 import asyncio
@@ -12,19 +16,21 @@ from typing import Any
 
 import httpx
 
+from bot.inbox import kept_id
 from bot.settings import Messenger
 
 QUICK_REPLY_LIMIT, QUICK_REPLIES = 20, 13  # characters of a title; how many of them
 PER_SECOND = 250  # sends per account; Meta takes 300 a second and Page
 CALL_SECONDS = 30  # for one call as a whole, however slowly the answer drips
 LONGEST_WAIT = timedelta(hours=1)  # a Retry-After above is cut
+ECHO_WAIT = timedelta(seconds=30)  # before a retry of what Graph has seen: were it sent after all, it says so
 
 
 class Outcome(StrEnum):
     """What became of a send."""
 
     SENT = "sent"
-    RETRY = "retry"  # nothing was sent; try again after a while
+    RETRY = "retry"  # nothing was sent; it may be tried again after a while
     THROTTLED = "throttled"  # the whole account must slow down
     NO_TOKEN = "no_token"  # noqa: S105 (nothing to send with: keep the queue, tell the shop)
     TOKEN = "token"  # noqa: S105 (the token is bad: keep the queue, tell the shop)
@@ -37,7 +43,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """An outcome with Meta's id of the message, or the reason; `wait` is how long Meta asks to pause."""
+    """An outcome with Meta's id of the message, or the reason; `wait` is the least time to the next try."""
 
     outcome: Outcome
     detail: str
@@ -56,9 +62,19 @@ BY_CODE = {
     102: Outcome.TOKEN,
     551: Outcome.UNREACHABLE,
     **dict.fromkeys((4, 613, 17, 32, 80006), Outcome.THROTTLED),
-    **dict.fromkeys((1, 2, 1200), Outcome.RETRY),
+    **dict.fromkeys((2, 1200), Outcome.RETRY),
 }
+UNKNOWN_ERROR = 1  # Meta's word for it: with a 4xx nothing was done
 NOT_OWNER = 2018300
+NEVER_LEFT = (  # the request didn't reach Graph as a whole
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.LocalProtocolError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
 REASONS = {
     Outcome.WINDOW: "the customer wrote too long ago; Meta takes no answer until they write again",
     Outcome.UNREACHABLE: "the customer can't be reached on this channel",
@@ -107,10 +123,8 @@ class Graph:
         )
         if answer.outcome is not Outcome.SENT:
             return answer
-        mid = data.get("message_id")
-        if isinstance(mid, str) and mid:
-            return Answer(Outcome.SENT, mid)
-        return Answer(Outcome.UNKNOWN, "Meta's answer names no message")
+        mid = kept_id(data.get("message_id"))
+        return Answer(Outcome.SENT, mid) if mid else Answer(Outcome.UNKNOWN, "Meta's answer names no message")
 
     async def act(self, account: str, thread: str, action: str) -> Answer:
         """Shows `mark_seen` or `typing_on` to the customer."""
@@ -141,6 +155,8 @@ class Graph:
         token = self._settings.token(account) if token is None else token
         if not token:
             return Answer(Outcome.NO_TOKEN, "no access token is set for this account"), {}
+        if not (token.isascii() and token.isprintable()):
+            return Answer(Outcome.TOKEN, "the access token holds characters that no token has"), {}
         await self._pace(account)
         sent: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
         try:
@@ -148,9 +164,9 @@ class Graph:
                 response = await self._client.request(
                     method, path, headers={"Authorization": f"Bearer {token}"}, **sent
                 )
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        except NEVER_LEFT as error:
             return Answer(Outcome.RETRY, type(error).__name__), {}
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return Answer(Outcome.UNKNOWN, type(error).__name__), {}
         return read(response)
 
@@ -174,20 +190,25 @@ def read(response: httpx.Response) -> tuple[Answer, dict[str, Any]]:
     except (ValueError, RecursionError):
         found = None
     data = found if isinstance(found, dict) else {}
-    error = data.get("error")
+    error, status = data.get("error"), str(response.status_code)
+    if response.is_success:
+        if error or not data:
+            held = "an error in it" if error else "no JSON object"
+            return Answer(Outcome.UNKNOWN, f"{status} with {held}"), data
+        return Answer(Outcome.SENT, ""), data
     if isinstance(error, dict):
         return _refused(response, error), data
-    if response.is_success:
-        if not data:
-            return Answer(Outcome.UNKNOWN, f"{response.status_code} without a JSON object"), data
-        return Answer(Outcome.SENT, ""), data
-    status = str(response.status_code)
     if response.status_code == 429:
         return Answer(Outcome.THROTTLED, status, _wait(response)), data
     if response.status_code == 401:
         return Answer(Outcome.TOKEN, REASONS[Outcome.TOKEN]), data
     # Graph says why it refuses. What doesn't comes from something in between, or from a Graph that is ill.
-    return Answer(Outcome.RETRY, status), data
+    return Answer(Outcome.UNKNOWN if _is_in_doubt(response) else Outcome.RETRY, status), data
+
+
+def _is_in_doubt(response: httpx.Response) -> bool:
+    """Whether the status leaves open what was done: whoever answers 5xx may have failed after it."""
+    return response.status_code >= 500 or response.status_code == 408
 
 
 def _refused(response: httpx.Response, error: dict[str, Any]) -> Answer:
@@ -195,13 +216,20 @@ def _refused(response: httpx.Response, error: dict[str, Any]) -> Answer:
     outcome = (
         Outcome.NOT_OWNER if subcode == NOT_OWNER else BY_SUBCODE.get((code, subcode)) or BY_CODE.get(code)
     )
-    if outcome is None:
-        is_passing = response.status_code >= 500 or error.get("is_transient") is True
-        throttled = response.status_code == 429
-        outcome = Outcome.THROTTLED if throttled else Outcome.RETRY if is_passing else Outcome.REFUSED
+    outcome = outcome or _by_status(response, code, error)
     said = f"{REASONS[outcome]} " if outcome in REASONS else "refused by Meta "
     detail = f"{said}({code}/{subcode})" if subcode else f"{said}({code})"
-    return Answer(outcome, detail, _wait(response) if outcome is Outcome.THROTTLED else None)
+    waits = {Outcome.THROTTLED: _wait(response), Outcome.RETRY: ECHO_WAIT}
+    return Answer(outcome, detail, waits.get(outcome))
+
+
+def _by_status(response: httpx.Response, code: int, error: dict[str, Any]) -> Outcome:
+    """The outcome of an error whose code says nothing of its treatment."""
+    if response.status_code == 429:
+        return Outcome.THROTTLED
+    if _is_in_doubt(response):
+        return Outcome.UNKNOWN
+    return Outcome.RETRY if code == UNKNOWN_ERROR or error.get("is_transient") is True else Outcome.REFUSED
 
 
 def _number(value: object) -> int:

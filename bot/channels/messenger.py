@@ -20,7 +20,7 @@ from typing import Any
 from bot.domain.errors import BadInput, NotAllowed
 from bot.domain.words import Button, Channel
 from bot.filing import Kind
-from bot.inbox import ID_LENGTH, Incoming
+from bot.inbox import ID_LENGTH, Incoming, kept_id
 from bot.settings import Messenger
 
 ACCOUNT_LENGTH, THREAD_LENGTH = 80, 120  # what the columns hold
@@ -28,9 +28,11 @@ ADDRESS_LIMIT, TITLE_LIMIT = 2_000, 200  # characters of what an attachment refe
 ATTACHMENTS_LIMIT = 30  # of one message
 MIDS_LIMIT = 500  # of one receipt
 DEPTH_LIMIT = 30  # objects within objects; Meta's deepest event has nine
+DIGITS_LIMIT = 40  # of a number; Meta's ids have about 17
 SECONDS_LIMIT = 10**11  # a timestamp below this is in seconds, above in milliseconds
 LIKE_STICKERS = {"369239263222822", "369239343222814", "369239383222810"}  # small, medium, large thumb
 PAYLOADS = {"HANDOFF_REQUEST": Button.PERSON, "GET_STARTED": Button.START}
+COMMENT_FIELDS = ("comments", "live_comments")  # Instagram's; a Page's come with everything else of its feed
 CONTROLS = ("pass_thread_control", "take_thread_control", "release_thread_control")
 
 
@@ -57,7 +59,7 @@ def parse(settings: Messenger, body: bytes) -> list[Incoming]:
     Raises BadInput only when the body isn't a JSON object.
     """
     try:
-        data = clean(json.loads(body))
+        data = clean(json.loads(body.decode("utf-8-sig", "replace"), parse_int=_int))
     except (ValueError, RecursionError):
         raise BadInput("The body isn't JSON.") from None
     if not isinstance(data, dict):
@@ -116,7 +118,7 @@ class Source:
         return Incoming(self.channel, self.account, thread, own_id, kind, payload, self.at, about)
 
     def other(self) -> Incoming:
-        """Kept as it came: labels, comments, feedback and what Meta adds next."""
+        """Kept as it came: labels, feedback and what Meta adds next."""
         return self.incoming(Kind.OTHER, {"event": self.event})
 
 
@@ -134,7 +136,21 @@ def _entry(settings: Messenger, channel: Channel, entry: dict[str, Any]) -> Iter
         if _id(value.get("sender")) and _id(value.get("recipient")):  # Instagram's other form of an event
             yield _event(_source(settings, channel, entry, value), change.get("field") == "standby")
         else:
-            yield _source(settings, channel, entry, change).other()
+            yield _change(_source(settings, channel, entry, change), value)
+
+
+def _change(source: Source, value: dict[str, Any]) -> Incoming:
+    """A public comment of somebody else's, or a change that is nothing to us."""
+    field = source.event.get("field")
+    is_new = field in COMMENT_FIELDS or (
+        field == "feed" and value.get("item") == "comment" and value.get("verb") == "add"
+    )
+    if not is_new or _id(value.get("from")) == source.page:
+        return source.other()
+    named = kept_id(value.get("comment_id")) or kept_id(value.get("id"))
+    return source.incoming(
+        Kind.COMMENT, {"event": source.event}, f"comment:{named}"[:ID_LENGTH] if named else ""
+    )
 
 
 def _source(settings: Messenger, channel: Channel, entry: dict[str, Any], event: dict[str, Any]) -> Source:
@@ -160,14 +176,12 @@ def _event(source: Source, standby: bool) -> Incoming:
 
 
 def _message(source: Source, message: dict[str, Any], standby: bool) -> Incoming | None:
-    mid = _scalar(message.get("mid"))
-    if not 0 < len(mid) <= ID_LENGTH:
-        return None
+    mid = kept_id(message.get("mid"))
     if message.get("is_deleted"):
-        return source.incoming(Kind.UNSENT, {}, about=mid)
+        return source.incoming(Kind.UNSENT, {}, about=mid) if mid else None
     attachments, liked = _attachments(message)
     payload = {
-        "text": _text(message.get("text")) or ("👍" if liked else ""),
+        "text": _scalar(message.get("text")) or ("👍" if liked else ""),
         "attachments": attachments,
         "button": _button(_dict(message.get("quick_reply")).get("payload")),
         "referral": _referral(message.get("referral")),
@@ -188,10 +202,7 @@ def _echo(source: Source, message: dict[str, Any], mid: str, payload: dict[str, 
 
 def _postback(source: Source, postback: dict[str, Any], standby: bool) -> Incoming | None:
     """A button's title counts as what the customer wrote, except Get Started's: that is no word of theirs."""
-    mid = _scalar(postback.get("mid")) or _fingerprint(source.event)
-    if len(mid) > ID_LENGTH:
-        return None
-    title, button = _text(postback.get("title")), _button(postback.get("payload"))
+    title, button = _scalar(postback.get("title")), _button(postback.get("payload"))
     payload: dict[str, Any] = {
         "text": "" if button == Button.START else title,
         "attachments": [],
@@ -202,19 +213,20 @@ def _postback(source: Source, postback: dict[str, Any], standby: bool) -> Incomi
         payload["language"] = _language(title)
     elif not title and not button:
         payload["attachments"] = [{"type": "button", "url": ""}]
-    return source.incoming(Kind.STANDBY if standby else Kind.MESSAGE, payload, mid)
+    kind = Kind.STANDBY if standby else Kind.MESSAGE
+    return source.incoming(kind, payload, kept_id(postback.get("mid")))
 
 
 def _edit(source: Source, edit: dict[str, Any], _standby: bool) -> Incoming | None:
-    mid, text = _scalar(edit.get("mid")), _text(edit.get("text"))
-    if not 0 < len(mid) <= ID_LENGTH or not text:
+    mid, text = kept_id(edit.get("mid")), _scalar(edit.get("text"))
+    if not (mid and text):
         return None
     return source.incoming(Kind.EDIT, {"text": text}, about=mid)
 
 
 def _reaction(source: Source, reaction: dict[str, Any], _standby: bool) -> Incoming | None:
-    mid = _scalar(reaction.get("mid"))
-    if not 0 < len(mid) <= ID_LENGTH:
+    mid = kept_id(reaction.get("mid"))
+    if not mid:
         return None
     shown = _text(reaction.get("emoji")) or _text(reaction.get("reaction")) or "❤"
     taken_back = reaction.get("action") == "unreact"
@@ -232,10 +244,10 @@ def _read(source: Source, read: dict[str, Any], _standby: bool) -> Incoming:
 def _receipt(source: Source, kind: Kind, receipt: dict[str, Any]) -> Incoming:
     """`mids` are optional, and Instagram names one `mid` and no watermark."""
     listed = receipt.get("mids")
-    mids = [_scalar(mid) for mid in [*(listed if isinstance(listed, list) else []), receipt.get("mid")]]
+    mids = [kept_id(mid) for mid in [*(listed if isinstance(listed, list) else []), receipt.get("mid")]]
     until = _time(receipt.get("watermark")) or (None if any(mids) else source.at)
     payload = {
-        "mids": [mid for mid in mids if 0 < len(mid) <= ID_LENGTH][:MIDS_LIMIT],
+        "mids": [mid for mid in mids if mid][:MIDS_LIMIT],
         "until": until.isoformat() if until else None,
     }
     return source.incoming(kind, payload)
@@ -338,6 +350,11 @@ def _time(value: object) -> datetime | None:
         with suppress(OverflowError, ValueError, OSError):
             return datetime.fromtimestamp(value if value < SECONDS_LIMIT else value / 1000, UTC)
     return None
+
+
+def _int(digits: str) -> int | str:
+    """A number of a length that isn't one is kept as it was written."""
+    return int(digits) if len(digits) < DIGITS_LIMIT else digits
 
 
 def _text(value: object) -> str:

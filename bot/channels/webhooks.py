@@ -10,7 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from bot import inbox
 from bot.channels import messenger
 from bot.channels.web import Shared
+from bot.counters import COMMENTS
 from bot.filing import Kind
+from bot.services import Services
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
@@ -35,13 +37,21 @@ async def receive(
 ) -> str:
     """Stores every event of a batch, then acknowledges it."""
     body = await request.body()
+    await run_in_threadpool(_take, services, body, signature)
+    services.wake()
+    return "EVENT_RECEIVED"
+
+
+def _take(services: Services, body: bytes, signature: str) -> None:
+    """Raises NotAllowed, BadInput or StoreDown; then nothing was stored."""
     settings = services.settings.messenger
     messenger.verify_signature(settings, body, signature)
     events = messenger.parse(settings, body)
+    fresh = inbox.accept(services.store, events, services.clock())
     for event in events:
-        if event.kind is Kind.OTHER:
-            named = event.payload["event"].get("field") or ",".join(sorted(event.payload["event"]))
-            log.info("webhook.other", account=event.account, fields=str(named)[:200])
-    await run_in_threadpool(inbox.accept, services.store, events, services.clock())
-    services.wake()
-    return "EVENT_RECEIVED"
+        if event.public_id not in fresh or event.kind not in (Kind.OTHER, Kind.COMMENT):
+            continue
+        if event.kind is Kind.COMMENT:
+            COMMENTS.labels(event.account).inc()
+        named = event.payload["event"].get("field") or ",".join(sorted(event.payload["event"]))
+        log.info(f"webhook.{event.kind.value}", account=event.account, fields=str(named)[:200])

@@ -120,7 +120,9 @@ def get_conversation(conversation_id: ConversationId, caller: Desk, services: Sh
 @router.post("/conversations/{conversation_id}/take")
 def take(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
     """Takes it; 409 names the colleague who has it."""
-    return _do(services, caller, conversation_id, conversations.take)
+    answer = _do(services, caller, conversation_id, conversations.take)
+    conversations.let_it_land(services.store, conversation_id)
+    return answer
 
 
 @router.post("/conversations/{conversation_id}/give-back")

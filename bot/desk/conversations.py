@@ -4,6 +4,7 @@ Every verb locks the conversation's row first, so two agents racing get an order
 the second is told who has it.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,12 +19,14 @@ from bot.domain.window import FOR_ALL, FOR_PEOPLE, window
 from bot.domain.words import Author, Channel, Reason, State, Status
 from bot.orders import normal_email, normal_number, orders_of
 from bot.store import queries
+from bot.store.engine import Store
 from bot.store.tables import Agent, Conversation, HandOff, Identity, Message, Order, new_public_id
 from bot.turns import first_status
 
 TEXT_LIMIT = 8_000  # characters of an agent's message or note
 LIST_LIMIT = 200  # conversations on one page
 HISTORY = 500  # messages of one conversation
+LANDING = 2.0  # seconds; a sender that was killed would keep an agent waiting for minutes
 PEOPLE = (Author.CUSTOMER, Author.AGENT)  # whose last words a list shows; the bot's tell nobody anything
 
 
@@ -43,6 +46,24 @@ def take(session: Session, conversation_id: int, agent: Agent, now: datetime) ->
         hand_off.taken_at = hand_off.taken_at or now
     _changed(session, conversation, now)
     return conversation
+
+
+def let_it_land(store: Store, conversation_id: int) -> None:
+    """Returns once nothing of the bot's is on its way any more, at the latest after `LANDING` seconds.
+
+    Whoever is told that they have a conversation isn't spoken over by what was just being sent.
+    """
+    sending = sa.select(Message.id).where(
+        Message.conversation_id == conversation_id,
+        Message.author == Author.BOT,
+        Message.status == Status.SENDING,
+    )
+    until = time.monotonic() + LANDING
+    while time.monotonic() < until:
+        with store.read() as session:
+            if session.scalar(sending.limit(1)) is None:
+                return
+        time.sleep(LANDING / 100)
 
 
 def answer(

@@ -132,7 +132,9 @@ def take(
     conversation_id: api.ConversationId, writer: Writer, services: Shared, view: FormView = View.WAITING
 ) -> Response:
     """Takes it; whoever comes second is told who has it."""
-    return _do(services, writer, view, conversation_id, conversations.take)
+    answer = _do(services, writer, view, conversation_id, conversations.take)
+    conversations.let_it_land(services.store, conversation_id)
+    return answer
 
 
 @router.post("/conversations/{conversation_id}/give-back")

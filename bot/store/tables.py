@@ -310,7 +310,8 @@ class Message(Table):
     handled_at: Mapped[datetime | None]  # a customer's message: when its turn was decided
 
     status: Mapped[Status] = mapped_column(default=Status.SENT)
-    attempts: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)  # tries of this part that count
+    send_no: Mapped[int] = mapped_column(default=0, server_default="0")  # a fencing token: one more a claim
     next_try_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(String(400))

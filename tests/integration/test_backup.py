@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from bot import backup
 from bot.domain.errors import BadInput, Conflict
-from bot.settings import ROOT, Settings
+from bot.settings import KEY_FILE, ROOT, Settings, load
 from bot.store.engine import Store
 from bot.store.tables import InboxItem, Message
-from tests.support import MONDAY_NOON, Shop, settings_for
+from tests.support import MONDAY_NOON, Server, Shop, Visitor, settings_for, wait_for
 
 
 @pytest.fixture
@@ -74,6 +74,51 @@ def test_what_is_restored_is_what_was_copied_and_the_former_is_kept(
     kept = Shop(Store(f"sqlite:///{former}"), settings)
     assert kept.replies() == ["answer return_policy", "answer invoice"]
     kept.store.close()
+
+
+def test_one_file_is_all_that_a_new_machine_needs_to_go_on_with_open_chats(tmp_path: Path):
+    here, there = load({"DATA_DIR": str(tmp_path / "a")}), load({"DATA_DIR": str(tmp_path / "b")})
+    with Server(here) as server:
+        visitor = server.visitor()
+        visitor.posts("return_policy")
+        wait_for(lambda: visitor.texts("bot"))
+        anna = server.agent("Anna")
+        backup.backup(here, tmp_path / "copy.db")
+    backup.restore(there, tmp_path / "copy.db", MONDAY_NOON)
+    with Server(load({"DATA_DIR": str(tmp_path / "b")})) as server:
+        assert Visitor(server.http, visitor.token).texts("bot") == ["answer return_policy"]
+        assert server.http.get("/api/desk/conversations?state=bot", headers=anna.headers).status_code == 200
+        with server.services.store.read() as session:  # the key is where it belongs, and nowhere else
+            assert backup.KEY_TABLE not in sa.inspect(session.connection()).get_table_names()
+    assert (tmp_path / "b" / KEY_FILE).stat().st_mode & 0o077 == 0
+    assert here.secret_key.encode() not in (tmp_path / "b" / "reply_twice.db").read_bytes()
+
+
+def test_the_key_before_comes_back_with_the_database_before(tmp_path: Path):
+    values = {"DATA_DIR": str(tmp_path / "a")}
+    before = load(values)
+    Store(before.database_url).migrate()
+    other = load({"DATA_DIR": str(tmp_path / "b")})
+    Store(other.database_url).migrate()
+    backup.backup(other, tmp_path / "copy.db")
+    former = backup.restore(before, tmp_path / "copy.db", MONDAY_NOON)
+    assert load(values).secret_key == other.secret_key
+    assert former
+    backup.restore(load(values), former, MONDAY_NOON)
+    assert load(values).secret_key == before.secret_key
+
+
+def test_a_key_from_the_environment_is_neither_copied_nor_replaced(
+    shop: Shop, settings: Settings, tmp_path: Path
+):
+    other = load({"DATA_DIR": str(tmp_path / "b")})
+    Store(other.database_url).migrate()
+    backup.backup(settings, tmp_path / "mine.db")
+    assert settings.secret_key.encode() not in (tmp_path / "mine.db").read_bytes()
+    backup.backup(other, tmp_path / "copy.db")
+    shop.store.close()
+    backup.restore(settings, tmp_path / "copy.db", MONDAY_NOON)
+    assert not (settings.data / KEY_FILE).exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database" * 1000, None])

@@ -17,7 +17,8 @@ from bot.desk import conversations as desk
 from bot.domain.words import Author, Channel, State
 from bot.store.engine import Store
 from bot.store.tables import InboxItem, Message
-from tests.meta_page import APP, CUSTOMER, PAGE, SETTINGS, Page, StandIn, echo, entry, said
+from tests.meta import APP, PAGE
+from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, said
 from tests.payloads import EVENTS
 from tests.support import MONDAY_NOON, Server, settings_for
 
@@ -129,7 +130,7 @@ class TestAttachments:
         page.says("", "m_2", attachments=[thumb])
         assert page.brain.asked[-1][1] == "👍"
 
-    @pytest.mark.parametrize("message", [{}, {"is_unsupported": True}, {"text": 1}, {"attachments": "x"}])
+    @pytest.mark.parametrize("message", [{}, {"is_unsupported": True}, {"text": [1]}, {"attachments": "x"}])
     def test_what_we_cannot_make_out_reaches_a_person_all_the_same(self, page: Page, message: Any):
         page.gets(event(message={"mid": "m_1", **message}))
         assert page.reason(CUSTOMER) == "unreadable"

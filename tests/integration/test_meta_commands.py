@@ -18,19 +18,20 @@ from bot.doctor import Finding, Mark
 from bot.domain.errors import BadInput
 from bot.settings import ROOT
 from bot.store.engine import Store
-from tests.meta_page import APP, PAGE, GraphOnPort
+from tests.meta import APP, PAGE, GraphServer
 from tests.support import Server, settings_for
 
 INSTAGRAM = "17841400000000001"
 
 
 @pytest.fixture
-def graph() -> Iterator[GraphOnPort]:
-    with GraphOnPort() as graph:
-        yield graph
+def graph() -> Iterator[GraphServer]:
+    graph = GraphServer()
+    yield graph
+    graph.close()
 
 
-def run(folder: Path, graph: GraphOnPort, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, graph: GraphServer, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     given = {
         "DATA_DIR": str(folder / "var"),
         "MESSENGER_GRAPH_URL": graph.url,
@@ -47,7 +48,7 @@ def run(folder: Path, graph: GraphOnPort, *arguments: str, **env: str) -> subpro
 
 
 class TestSetUp:
-    def test_the_welcome_goes_to_meta_in_every_language_of_the_shop(self, tmp_path: Path, graph: GraphOnPort):
+    def test_the_welcome_goes_to_meta_in_every_language_of_the_shop(self, tmp_path: Path, graph: GraphServer):
         graph.answers["POST /me/messenger_profile"] = 200, {"result": "success"}
         graph.answers["POST /me/subscribed_apps"] = 200, {"success": True}
         env = {"INSTAGRAM_ACCOUNTS": f"{INSTAGRAM}:ig token", "SHOP_NAME": "Birch & Bay"}
@@ -63,14 +64,14 @@ class TestSetUp:
         ((_, subscribed),) = [call for call in graph.asked if call[0] == "POST /me/subscribed_apps"]
         assert "message_reads" in subscribed["subscribed_fields"].split(",")
 
-    def test_what_meta_refuses_is_told(self, tmp_path: Path, graph: GraphOnPort):
+    def test_what_meta_refuses_is_told(self, tmp_path: Path, graph: GraphServer):
         graph.answers["POST /me/messenger_profile"] = 400, {"error": {"code": 190, "message": "Expired"}}
         done = run(tmp_path, graph, "set-up-messenger")
         assert done.returncode == 1
         assert "190" in done.stderr
         assert "Traceback" not in done.stderr
 
-    def test_without_a_token_the_setting_is_named(self, tmp_path: Path, graph: GraphOnPort):
+    def test_without_a_token_the_setting_is_named(self, tmp_path: Path, graph: GraphServer):
         done = run(tmp_path, graph, "set-up-messenger", MESSENGER_PAGE_TOKEN="")
         assert done.returncode == 2
         assert "MESSENGER_PAGE_TOKEN" in done.stderr
@@ -107,7 +108,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 class TestDoctor:
-    def finds(self, tmp_path: Path, graph: GraphOnPort, **env: str) -> list[Finding]:
+    def finds(self, tmp_path: Path, graph: GraphServer, **env: str) -> list[Finding]:
         """The same as the command, in this process: it starts faster."""
         given = {
             "MESSENGER_GRAPH_URL": graph.url,
@@ -131,7 +132,7 @@ class TestDoctor:
         return asyncio.run(examined())
 
     @pytest.fixture
-    def well(self, graph: GraphOnPort, shop: Server) -> GraphOnPort:
+    def well(self, graph: GraphServer, shop: Server) -> GraphServer:
         """A Meta with which everything is right."""
         fields = list(profile.FIELDS)
         hook = {"object": "page", "callback_url": f"{shop.url}/webhooks/messenger", "active": True}
@@ -154,7 +155,7 @@ class TestDoctor:
         scopes = ["pages_messaging", "pages_manage_metadata"]
         return {"app_id": APP, "is_valid": True, "expires_at": 0, "scopes": scopes, **more}
 
-    def test_nothing_is_wrong(self, tmp_path: Path, well: GraphOnPort):
+    def test_nothing_is_wrong(self, tmp_path: Path, well: GraphServer):
         done = run(tmp_path, well, "doctor")
         assert (done.returncode, done.stderr) == (0, "")
         assert "PROBLEM" not in done.stdout
@@ -179,7 +180,7 @@ class TestDoctor:
         ],
     )  # fmt: skip
     def test_each_problem_has_a_finding_and_a_remedy(
-        self, tmp_path: Path, well: GraphOnPort, call: str, answer: Any, finding: str
+        self, tmp_path: Path, well: GraphServer, call: str, answer: Any, finding: str
     ):
         well.answers[call] = answer
         problems = [one for one in self.finds(tmp_path, well) if one.mark is Mark.PROBLEM]
@@ -187,7 +188,7 @@ class TestDoctor:
         assert any(finding in str(one) for one in problems)
 
     def test_a_wrong_verify_token_is_found_by_calling_our_own_webhook(
-        self, tmp_path: Path, well: GraphOnPort
+        self, tmp_path: Path, well: GraphServer
     ):
         done = run(tmp_path, well, "doctor", MESSENGER_VERIFY_TOKEN="another")
         assert done.returncode == 1
@@ -195,19 +196,19 @@ class TestDoctor:
         assert "→" in done.stdout
         assert "Traceback" not in done.stderr
 
-    def test_missing_settings_are_named(self, tmp_path: Path, graph: GraphOnPort):
+    def test_missing_settings_are_named(self, tmp_path: Path, graph: GraphServer):
         none = dict.fromkeys(("APP_ID", "APP_SECRET", "VERIFY_TOKEN", "PAGE_TOKEN"), "")
         done = run(tmp_path, graph, "doctor", **{f"MESSENGER_{name}": value for name, value in none.items()})
         assert done.returncode == 1
         assert done.stdout.count("is missing") == 4
         assert graph.asked == []
 
-    def test_a_token_of_another_page_is_found(self, tmp_path: Path, well: GraphOnPort):
+    def test_a_token_of_another_page_is_found(self, tmp_path: Path, well: GraphServer):
         env = {"MESSENGER_PAGE_TOKEN": "", "MESSENGER_PAGES": "100200300400999:x"}
         found = [str(one) for one in self.finds(tmp_path, well, **env) if one.mark is Mark.PROBLEM]
         assert any(f"its token is of {PAGE}" in one for one in found)
 
-    def test_a_token_that_ends_soon_is_a_warning(self, tmp_path: Path, well: GraphOnPort):
+    def test_a_token_that_ends_soon_is_a_warning(self, tmp_path: Path, well: GraphServer):
         well.answers["GET /debug_token"] = 200, {"data": self.token(expires_at=int(time.time()) + 86400)}
         found = self.finds(tmp_path, well)
         assert [one.found[:10] for one in found if one.mark is not Mark.OK] == ["expires on"]

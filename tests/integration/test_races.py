@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from bot import delivery, inbox, live, turns
+from bot import accounts, delivery, inbox, live, turns
 from bot.domain.words import Author, Channel, State, Status
 from bot.store import queries
 from bot.store.tables import Conversation, Event
@@ -133,6 +133,29 @@ def test_a_dead_senders_row_that_is_being_settled_holds_up_no_other_sender(shop:
     assert shop.messages()[-1].status is Status.SENDING
     assert delivery.claim(shop.services) is None
     assert shop.messages()[-1].status is Status.UNKNOWN
+
+
+def test_filing_that_changes_an_account_and_a_send_that_mends_it_never_wait_for_each_other(shop: Shop):
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    page = {"channel": Channel.MESSENGER, "account": "page"}
+    shop.hears("upset", "b", **page)
+    kinds = [("a", inbox.Kind.MESSAGE), ("b", inbox.Kind.POLICY), ("b", inbox.Kind.MESSAGE)]
+    events = [
+        inbox.Incoming(
+            Channel.MESSENGER, "page", who, f"m-{n}", kind, {"text": "x", "blocked": True}, shop.now
+        )
+        for n, (who, kind) in enumerate(kinds)
+    ]
+    inbox.accept(shop.store, events, shop.now)
+    with ThreadPoolExecutor(1) as pool:
+        with shop.store.unit_of_work() as session:
+            assert queries.locked(session, shop.conversation("b").id)
+            filing = pool.submit(shop.file)  # it has blocked the account, and waits for b's conversation
+            wait_for(lambda: _somebody_waits(shop))
+            accounts.throttle(session, "page", None, shop.now)
+        filing.result()
+    assert [m.text for m in shop.messages("b")][-1] == "x"
 
 
 def _somebody_waits(shop: Shop) -> bool:

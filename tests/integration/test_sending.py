@@ -9,13 +9,14 @@ import httpx
 import pytest
 
 from bot import delivery
-from bot.channels.graph import CALL_SECONDS, Graph
+from bot.channels.graph import CALL_SECONDS, ECHO_WAIT, Graph
 from bot.desk import conversations as desk
 from bot.domain.errors import Conflict
 from bot.domain.words import Author, State, Status
 from bot.store.engine import Store
 from bot.store.tables import Part
-from tests.meta_page import CUSTOMER, PAGE, SETTINGS, Page, StandIn, echo, entry, error
+from tests.meta import PAGE
+from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, error
 from tests.support import Server, settings_for, wait_for
 
 LONG = "A sentence of some length. " * 200  # three messages
@@ -148,6 +149,15 @@ class TestFaults:
             httpx.Response(200, json={"recipient_id": CUSTOMER}),
             httpx.Response(200, json=[1]),
             httpx.Response(200, content=b""),
+            error(2, status=200),
+            httpx.ReadError("broken in the middle of the answer"),
+            httpx.WriteError("broken in the middle of the request"),
+            httpx.Response(500),
+            httpx.Response(502, content=b"<html>Bad Gateway"),
+            httpx.Response(503, json={}),
+            httpx.Response(504),
+            error(1, status=500),
+            error(9_999, status=503),
         ],
     )
     def test_an_answer_that_says_nothing_is_settled_by_the_echo_alone(self, page: Page, fault: Any):
@@ -161,15 +171,56 @@ class TestFaults:
         assert page.outbox() == [(Author.BOT, Status.SENT)]
         assert len(graph.sent) == 1
 
-    def test_a_late_echo_of_what_was_taken_for_refused_says_that_it_was_sent(self, page: Page):
+    @pytest.mark.parametrize("refusal", [error(2, status=503), error(1200), error(9_999)])
+    def test_what_graph_says_it_did_not_send_is_tried_again_once_an_echo_had_its_time(
+        self, page: Page, refusal: httpx.Response
+    ):
+        if refusal.json()["error"]["code"] == 9_999:
+            refusal = httpx.Response(400, json={"error": {"code": 9_999, "is_transient": True}})
         page.says("return_policy", "m_in")
-        graph = StandIn(httpx.Response(503))  # in truth Meta took it
+        graph = StandIn(refusal)
         page.sends(graph)
-        page.gets(graph.echo())
+        page.now += ECHO_WAIT - timedelta(seconds=1)
+        page.sends(graph)
+        assert len(graph.sent) == 1
+        page.now += timedelta(seconds=1)
+        page.sends(graph)
+        assert len(graph.sent) == 2
+        assert page.outbox() == [(Author.BOT, Status.SENT)]
+
+    @pytest.mark.parametrize("names_it", [True, False])
+    def test_unless_its_echo_says_that_it_was_sent_after_all(self, page: Page, names_it: bool):
+        page.says("return_policy", "m_in")
+        graph = StandIn(error(2, status=500))  # in truth Meta took it
+        page.sends(graph)
+        told = graph.echo()
+        if not names_it:  # as on Instagram
+            told["message"] = {k: v for k, v in told["message"].items() if k not in ("metadata", "app_id")}
+        page.gets(told)
         page.now += timedelta(minutes=5)
         page.sends(graph)
         assert len(graph.sent) == 1
         assert page.outbox() == [(Author.BOT, Status.SENT)]
+        assert page.state(CUSTOMER) is State.BOT
+
+    def test_while_graph_is_ill_few_messages_become_unknown_and_the_rest_are_kept(self, page: Page):
+        for number in range(12):
+            page.says("return_policy", f"m_{number}", sender=f"71000000{number}")
+        ill = StandIn(*[httpx.Response(503)] * 99)
+        page.sends(ill)
+        page.now += timedelta(seconds=2)
+        page.sends(ill)
+        page.now += timedelta(seconds=2)
+        page.sends(ill)
+        assert len(ill.sent) == 3
+        well = StandIn()
+        for _ in range(6):
+            page.now += timedelta(seconds=10)
+            page.sends(well)
+        assert len(well.sent) == 9
+        statuses = [page.outbox(f"71000000{number}")[0][1] for number in range(12)]
+        assert (statuses.count(Status.UNKNOWN), statuses.count(Status.SENT)) == (3, 9)
+        assert page.alerts() == []
 
     def test_one_customers_unknown_send_holds_up_nobody_else(self, page: Page):
         page.says("return_policy", "m_1")
@@ -212,7 +263,7 @@ class TestFaults:
     def test_a_graph_that_stays_down_ends_with_a_person(self, page: Page):
         page.says("return_policy", "m_in")
         for _ in range(delivery.GIVE_UP):
-            page.sends(StandIn(httpx.Response(503)))
+            page.sends(StandIn(error(2, status=503)))
             page.now += timedelta(minutes=5)
         assert page.outbox() == [(Author.BOT, Status.FAILED)]
         assert page.reason(CUSTOMER) == "outage"
@@ -381,6 +432,22 @@ class TestThreads:
         page.sends(graph)
         assert graph.taken == [CUSTOMER]
         assert graph.texts == ["Ben here.", "Ben here."]
+        assert page.outbox()[-1] == (Author.AGENT, Status.SENT)
+
+    def test_an_agents_answer_waits_while_the_thread_cannot_be_taken(self, page: Page):
+        page.gets(echo("Hi, Anna here.", "m_1", 263902037430900))
+        page.takes("Ben", CUSTOMER)
+        page.answers("Ben", "Ben here.", CUSTOMER)
+        graph = StandIn(error(10, 2018300), error(10, 2018300))
+
+        def cannot_take(request: httpx.Request) -> httpx.Response:
+            graph_says = graph(request)
+            return httpx.Response(503) if request.url.path.endswith("take_thread_control") else graph_says
+
+        page.sends(cannot_take)
+        assert page.outbox()[-1] == (Author.AGENT, Status.QUEUED)
+        page.now += timedelta(minutes=1)
+        page.sends(graph)
         assert page.outbox()[-1] == (Author.AGENT, Status.SENT)
 
     def test_an_agents_answer_that_meta_still_refuses_says_why(self, page: Page):

@@ -1,12 +1,17 @@
 """What Graph's answers mean, each with its treatment."""
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from bot.channels.graph import Outcome, read
+from bot.channels.graph import ECHO_WAIT, Graph, Outcome, read
+from bot.inbox import kept_id
+from tests.meta import PAGE
+from tests.meta_page import SETTINGS, StandIn
 
 
 def error(code: Any, subcode: Any = None, status: int = 400, **more: Any) -> httpx.Response:
@@ -35,16 +40,29 @@ def error(code: Any, subcode: Any = None, status: int = 400, **more: Any) -> htt
         (error(9_999, status=429), Outcome.THROTTLED),
         (error(1200), Outcome.RETRY),
         (error(2, status=500), Outcome.RETRY),
-        (error(9_999, status=503), Outcome.RETRY),
+        (error(2, status=503), Outcome.RETRY),
+        (error(1200, status=500), Outcome.RETRY),
+        (error(1), Outcome.RETRY),
+        (error(1, status=500), Outcome.UNKNOWN),
+        (error(9_999, status=503), Outcome.UNKNOWN),
+        (error(9_999, status=500, is_transient=True), Outcome.UNKNOWN),
         (error(9_999, is_transient=True), Outcome.RETRY),
-        (httpx.Response(502, text="<html>Bad gateway"), Outcome.RETRY),
+        (httpx.Response(500), Outcome.UNKNOWN),
+        (httpx.Response(502, text="<html>Bad gateway"), Outcome.UNKNOWN),
+        (httpx.Response(503, json={}), Outcome.UNKNOWN),
+        (httpx.Response(504, json={"message_id": "m_1"}), Outcome.UNKNOWN),
+        (httpx.Response(408), Outcome.UNKNOWN),
         (httpx.Response(407), Outcome.RETRY),
+        (httpx.Response(302), Outcome.RETRY),
         (error(10, 2018300), Outcome.NOT_OWNER),
         (error(200, 2018300), Outcome.NOT_OWNER),
         (error(None), Outcome.REFUSED),
         (error([], {}), Outcome.REFUSED),
         (httpx.Response(200, content=b"\xff\x00garbage"), Outcome.UNKNOWN),
         (httpx.Response(200, content=b""), Outcome.UNKNOWN),
+        (error(2, status=200), Outcome.UNKNOWN),
+        (error(190, status=200), Outcome.UNKNOWN),
+        (httpx.Response(200, json={"error": "?", "message_id": "m_1"}), Outcome.UNKNOWN),
         (httpx.Response(200, json=["message_id"]), Outcome.UNKNOWN),
         (httpx.Response(200, content=b"[" * 100_000), Outcome.UNKNOWN),
         (httpx.Response(200, json={"recipient_id": "1", "message_id": "m_1"}), Outcome.SENT),
@@ -52,6 +70,54 @@ def error(code: Any, subcode: Any = None, status: int = 400, **more: Any) -> htt
 )
 def test_every_answer_has_its_treatment(response: httpx.Response, outcome: Outcome):
     assert read(response)[0].outcome is outcome
+
+
+def test_what_graph_has_seen_is_not_tried_again_before_its_echo_had_time():
+    for answer in (error(2), error(1200, status=500), error(9_999, is_transient=True)):
+        assert read(answer)[0].wait == ECHO_WAIT
+
+
+@pytest.mark.parametrize("token", ["é", "page\ntoken", "page token\0"])
+def test_a_token_that_can_be_none_is_told_as_such(token: str):
+    async def send() -> Outcome:
+        graph = Graph(replace(SETTINGS, page_token=token))
+        try:
+            return (await graph.send(PAGE, "1", "hi", "id", [])).outcome
+        finally:
+            await graph.close()
+
+    assert asyncio.run(send()) is Outcome.TOKEN
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("slow"),
+        httpx.PoolTimeout("full"),
+        httpx.ProxyError("403"),
+        httpx.UnsupportedProtocol("ftp"),
+    ],
+)
+def test_what_never_left_us_is_tried_again(fault: httpx.HTTPError):
+    async def send() -> Outcome:
+        graph = Graph(SETTINGS, httpx.MockTransport(StandIn(fault)))
+        return (await graph.send(PAGE, "1", "hi", "id", [])).outcome
+
+    assert asyncio.run(send()) is Outcome.RETRY
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("m_1", "m_1"), (77, "77"), ("m\0_\ud800", "m_?"), ("", ""), (None, ""), (True, ""), ([1], "")],
+)
+def test_an_id_is_kept_as_every_database_can_hold_it(given: object, kept: str):
+    assert kept_id(given) == kept
+
+
+def test_an_id_that_is_too_long_is_known_by_its_fingerprint():
+    assert kept_id("m" * 5_000).startswith("sha256:")
+    assert kept_id("m" * 5_000) != kept_id("m" * 5_001)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from bot.domain.errors import BadInput
 from bot.filing import Kind
 from bot.inbox import ID_LENGTH
 from bot.settings import Messenger
-from tests.meta_page import PAGE, SETTINGS, entry, said
+from tests.meta import PAGE
+from tests.meta_page import SETTINGS, entry, said
 
 NAMES = [
     "id",

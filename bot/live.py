@@ -20,7 +20,8 @@ from bot.bell import Bell
 from bot.domain.errors import StoreDown
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author
-from bot.store.engine import Store, add_event
+from bot.store.engine import Store
+from bot.store.news import add_event
 from bot.store.tables import Conversation, Event, Identity, Message
 
 POLL_SECONDS = 0.5  # how soon a commit of another process is seen; our own wake us at once
@@ -95,13 +96,13 @@ def _record(
     identity: Identity = conversation.identity
     add_event(
         session,
-        Event(
-            stream=stream_of(identity.account, identity.thread),
-            conversation_id=conversation.id,
-            kind=kind.value,
-            payload=payload,
-            at=at,
-        ),
+        {
+            "stream": stream_of(identity.account, identity.thread),
+            "conversation_id": conversation.id,
+            "kind": kind.value,
+            "payload": payload,
+            "at": at,
+        },
     )
 
 

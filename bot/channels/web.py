@@ -44,7 +44,7 @@ PING_SECONDS = 15  # keeps proxies from closing a quiet stream
 router = APIRouter(prefix="/api/chat", tags=["web chat"])
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """What `bot.app.build` made."""
     services: Services = request.app.state.services
     return services
@@ -126,7 +126,7 @@ def open_session(body: SessionIn, services: Shared) -> SessionOut:
     return SessionOut(token=_signer(services.settings).dumps([visitor.thread, visitor.email, visitor.name]))
 
 
-def visitor_of(
+async def visitor_of(
     services: Shared,
     authorization: Annotated[str, Header()] = "",
     token: Annotated[str, Query()] = "",
@@ -150,7 +150,7 @@ Caller = Annotated[Visitor, Depends(visitor_of)]
 
 
 @router.post("/messages", status_code=202)
-def receive(body: MessageIn, visitor: Caller, services: Shared, response: Response) -> MessageOut:
+async def receive(body: MessageIn, visitor: Caller, services: Shared, response: Response) -> MessageOut:
     """Stores a message: 202, or 200 and the same id if it was stored before."""
     now = services.clock()
     message = inbox.Incoming(
@@ -168,9 +168,8 @@ def receive(body: MessageIn, visitor: Caller, services: Shared, response: Respon
         },
         at=now,
     )
-    if not inbox.accept(services.store, [message], now):
+    if not await services.intake.take([message]):
         response.status_code = 200
-    services.wake()
     return MessageOut(id=message.public_id)
 
 

@@ -5,9 +5,7 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import PlainTextResponse
-from starlette.concurrency import run_in_threadpool
 
-from bot import inbox
 from bot.channels import messenger
 from bot.channels.web import Shared
 from bot.filing import Kind
@@ -42,6 +40,5 @@ async def receive(
         if event.kind is Kind.OTHER:
             named = event.payload["event"].get("field") or ",".join(sorted(event.payload["event"]))
             log.info("webhook.other", account=event.account, fields=str(named)[:200])
-    await run_in_threadpool(inbox.accept, services.store, events, services.clock())
-    services.wake()
+    await services.intake.take(events)
     return "EVENT_RECEIVED"

@@ -29,6 +29,7 @@ from bot.desk import conversations as desk
 from bot.domain.errors import Conflict, NotAllowed
 from bot.domain.rule import Context, Proposal
 from bot.domain.words import Author, Channel, State, Status
+from bot.filing import Times
 from bot.store.engine import Store
 from bot.store.tables import Agent, Conversation, InboxItem, Message, Table
 from tests.meta import APP, SECRET, Sent, said, webhook
@@ -55,8 +56,8 @@ class MortalStore(Store):
     fate = "lives"
 
     @contextlib.contextmanager
-    def unit_of_work(self) -> Iterator[Session]:
-        with super().unit_of_work() as session:
+    def unit_of_work(self, durable: bool = True) -> Iterator[Session]:
+        with super().unit_of_work(durable) as session:
             yield session
             if self.fate == "dies before its commit":
                 raise Killed
@@ -337,7 +338,11 @@ class PathOfAMessage(RuleBasedStateMachine):
         fresh = [e.external_id for e in events if e.kind is inbox.Kind.MESSAGE]
         self.owners = getattr(self, "owners", {}) | {e.external_id: e.thread for e in events}
         try:
-            inbox.accept(self.store, events, self.shop.now)
+            if len(events) == 1 and events[0].kind is inbox.Kind.MESSAGE:
+                settings = self.shop.settings
+                inbox.take_in(self.store, events[0], Times(self.shop.now, settings.burst, settings.idle))
+            else:
+                inbox.accept(self.store, events, self.shop.now)
         finally:
             with self.store.read() as session:
                 stored = set(session.scalars(sa.select(InboxItem.external_id)))

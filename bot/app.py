@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import accounts, courtesy, delivery, inbox, live, operations, turns
+from bot import accounts, courtesy, delivery, inbox, live, operations, retention, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
@@ -34,6 +34,7 @@ from bot.settings import ROOT, Settings
 from bot.store.engine import Store
 from bot.store.news import News, Work
 from bot.widget import routes as widget
+from bot.wire import Wire
 
 POLL = 0.25  # seconds between two looks of a kind of worker, for what nobody rang for: a process that died
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
@@ -66,18 +67,25 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     if settings.messenger.app_secret and not (settings.messenger.page_token or settings.messenger.tokens):
         log.warning("messenger.no_token", hint="answers are kept until MESSENGER_PAGE_TOKEN is set")
     hub = Hub(store)
-    brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
+    brain = brain or Rasa(settings.rasa_urls, settings.brain_patience, ROOT / "domain.yml")
     jobs = Jobs(hub)
     store.on_news(jobs.hear)
+    wire = Wire(settings.redis_url, jobs.hear) if settings.redis_url else None
+    if wire:
+        store.on_news(wire.tell)
     services = Services(settings, store, brain, hub)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         graph = Graph(settings.messenger)
-        live_events = asyncio.create_task(hub.run())
+        beside = [asyncio.create_task(hub.run())]
+        if wire:
+            beside.append(asyncio.create_task(wire.run()))
         async with jobs.running(services, graph):
             yield
-        live_events.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await brain.close()
         await graph.close()
         store.close()
@@ -147,6 +155,7 @@ class Jobs:
             (self._sending(services, graph), bells[Work.OUTBOX], crew),
             (self._being_kind(services, graph), self._courtesy, 1),
             (self._closing(services), Bell(), 1),
+            (self._sweeping(services), Bell(), 1),
         ]
         for _, bell, _ in steps:
             bell.hang()
@@ -155,7 +164,7 @@ class Jobs:
             asyncio.create_task(self._repeat(step, bell)) for step, bell, count in steps for _ in range(count)
         ]
         for number, (_, bell, _) in enumerate(steps):
-            pause = IDLE_POLL if number == len(steps) - 1 else POLL
+            pause = POLL if number < len(steps) - 2 else IDLE_POLL
             tasks.append(asyncio.create_task(self._poll(bell, pause)))
         yield
         self._stopping = True
@@ -217,6 +226,10 @@ class Jobs:
             return bool(closed or lost)
 
         return step
+
+    def _sweeping(self, services: Services) -> Step:
+        sweep = retention.Sweep(services.store, services.clock)
+        return lambda: run_in_threadpool(sweep.step)
 
     async def _repeat(self, step: Step, bell: Bell) -> None:
         """Works while there is work, then until the bell rings. A step that fails is tried again."""

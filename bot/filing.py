@@ -358,7 +358,8 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
     if found and close_if_idle(session, found, times.now, times.idle):
         found = None
     if found is None:
-        identity.named_at = None  # the channel may tell the name by now
+        if identity.contact.name is None:
+            identity.named_at = None  # the channel may tell it by now
         found = Conversation(
             contact=identity.contact,
             identity=identity,

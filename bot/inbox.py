@@ -24,7 +24,7 @@ from bot.filing import Kind, Times, close_if_idle, file_item
 from bot.store import news, queries
 from bot.store.engine import LOCK_SECONDS, Store
 from bot.store.news import News, Work
-from bot.store.tables import Conversation, InboxItem
+from bot.store.tables import Conversation, InboxItem, Message
 
 BATCH = 10  # items of one transaction: a message that comes meanwhile waits for it to be acknowledged
 SHORT_LOCK_SECONDS = 1  # a message that would wait longer to be filed is stored, and filed later
@@ -243,9 +243,19 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
                 with session.begin_nested():
                     file_item(session, item, Times(now, burst, idle))
             except UNFILEABLE as error:
+                if _was_filed(session, item):
+                    continue
                 log.error("inbox.unfileable", inbox_id=item.id, kind=item.kind, error=type(error).__name__)
                 item.error = type(error).__name__
         return len(items)
+
+
+def _was_filed(session: Session, item: InboxItem) -> bool:
+    """Whether it is a message that we have: repeated so late that its inbox item is gone."""
+    mine = sa.select(Message.id).where(
+        Message.account == item.account, Message.external_id == item.external_id
+    )
+    return session.scalar(mine) is not None
 
 
 def close_idle(store: Store, now: datetime, idle: timedelta) -> int:

@@ -119,6 +119,13 @@ def cursor(store: Store, last_event_id: str, after: int | None) -> int:
     return newest(store) if after is None else min(after, 2**62)
 
 
+def has_gap(store: Store, after: int) -> bool:
+    """Whether events after an id aren't kept any more: a page that goes on from there needs all anew."""
+    with store.read() as session:
+        oldest = session.scalar(sa.select(sa.func.min(Event.id)))
+    return after > 0 and oldest is not None and after + 1 < oldest
+
+
 def since(store: Store, after: int, stream: str | None = None) -> list[Happened]:
     """Up to `BATCH` events after an id, oldest first, of one stream or of all."""
     query = sa.select(Event).where(Event.id > after).order_by(Event.id).limit(BATCH)

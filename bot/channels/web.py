@@ -204,6 +204,9 @@ async def events(
 
 async def _stream(services: Services, visitor: Visitor, after: int) -> AsyncIterator[dict[str, str]]:
     yield {"event": "status", "data": json.dumps(await run_in_threadpool(_status_now, services, visitor))}
+    if await run_in_threadpool(live.has_gap, services.store, after):
+        for message in (await run_in_threadpool(history, visitor, services))["messages"]:
+            yield {"event": "message", "data": json.dumps(message)}
     async for happened in services.hub.follow(after, live.stream_of(ACCOUNT, visitor.thread)):
         if happened.kind is live.Kind.DESK:
             continue
@@ -238,11 +241,16 @@ def _opens_at(services: Services, state: str) -> str | None:
 
 
 def _messages(session: Session, identity: Identity) -> list[Message]:
-    """The newest messages that this customer may see, oldest first."""
+    """The newest messages that this customer may see, oldest first. No conversation is without one."""
+    lately = (
+        sa.select(Conversation.id)
+        .where(Conversation.identity_id == identity.id)
+        .order_by(Conversation.id.desc())
+        .limit(HISTORY)
+    )
     newest = session.scalars(
         sa.select(Message)
-        .join(Message.conversation)
-        .where(Conversation.identity_id == identity.id, Message.author != Author.NOTE)
+        .where(Message.conversation_id.in_(lately), Message.author != Author.NOTE)
         .order_by(Message.id.desc())
         .limit(HISTORY)
     )

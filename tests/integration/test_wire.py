@@ -1,10 +1,6 @@
 """Several processes: what one stores wakes the others through Redis, and without Redis nothing is lost."""
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -22,56 +18,8 @@ from bot.settings import ROOT
 from bot.store.news import News, Work
 from bot.wire import Wire
 from tests.e2e.test_workers import ANSWER
-from tests.support import MONDAY_NOON, settings_for, wait_for
-
-
-class Redis:
-    """A real redis-server of the test's own."""
-
-    def __init__(self, program: str) -> None:
-        self._program, self.port = program, free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                self._program,
-                "--port",
-                str(self.port),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        wait_for(self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("NO REDIS: apt-get install redis-server")
-        pytest.skip("NO REDIS: apt-get install redis-server")
-    server = Redis(program)
-    yield server
-    server.kill()
+from tests.redis_server import Redis
+from tests.support import MONDAY_NOON, settings_for
 
 
 async def until(condition: object, seconds: float = 10) -> None:

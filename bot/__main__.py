@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("run", run, "Start everything: bot, actions and Rasa, training the model if needed.")
     add("serve", serve, "Start the bot process alone; Rasa runs elsewhere (RASA_URL).")
+    add("rasa", rasa, "Start Rasa and its action server alone, for bot processes elsewhere (RASA_URL).")
     add("train", train, "Train the model if its inputs changed.")
     decide_ = add("decide", decide, "Say what the bot would do with each first message of a file.")
     decide_.add_argument("--in", dest="input", type=Path, required=True, help='JSON lines {"id","text"}')
@@ -106,6 +107,13 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
         )
 
 
+def rasa(settings: Settings, _options: argparse.Namespace) -> None:
+    """See `bot.processes.run_rasa`."""
+    from bot import processes  # noqa: PLC0415
+
+    asyncio.run(processes.run_rasa(settings))
+
+
 def train(_settings: Settings, _options: argparse.Namespace) -> None:
     """Prints the model's path."""
     from bot import training  # noqa: PLC0415
@@ -124,7 +132,7 @@ def decide(settings: Settings, options: argparse.Namespace) -> None:
 
     async def decided() -> list[dict[str, object]]:
         async with processes.private_rasa(settings) as url:
-            brain = Rasa(url, PATIENCE, ROOT / "domain.yml")
+            brain = Rasa((url,), PATIENCE, ROOT / "domain.yml")
             try:
                 context = decisions.first_message(settings, utc_now())
                 return await decisions.decide_all(brain, asked, context)

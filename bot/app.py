@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import accounts, courtesy, delivery, inbox, live, operations, turns
+from bot import accounts, courtesy, delivery, inbox, live, operations, retention, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
@@ -32,13 +32,15 @@ from bot.middleware import Guard
 from bot.services import Services, utc_now
 from bot.settings import ROOT, Settings
 from bot.store.engine import Store
+from bot.store.news import News, Work
 from bot.widget import routes as widget
+from bot.wire import Wire
 
-POLL = 0.25  # seconds between two looks for due work; a new message wakes the workers at once
+POLL = 0.25  # seconds between two looks of a kind of worker, for what nobody rang for: a process that died
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
 IDLE_POLL = 30.0  # seconds between two looks for conversations that ended by silence
 READY_POLL = 0.3
-Step = Callable[[], Awaitable[bool]]  # does one piece of work; says whether there was any
+Step = Callable[[], Awaitable[bool]]  # does one piece of work; says whether to look again at once
 STATUS: dict[type, int] = {
     BadInput: 422,
     NotAllowed: 403,
@@ -65,18 +67,25 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     if settings.messenger.app_secret and not (settings.messenger.page_token or settings.messenger.tokens):
         log.warning("messenger.no_token", hint="answers are kept until MESSENGER_PAGE_TOKEN is set")
     hub = Hub(store)
-    store.on_events(hub.wake)
-    brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
-    jobs = Jobs()
-    services = Services(settings, store, brain, hub, utc_now, jobs.bell.ring)
+    brain = brain or Rasa(settings.rasa_urls, settings.brain_patience, ROOT / "domain.yml")
+    jobs = Jobs(hub)
+    store.on_news(jobs.hear)
+    wire = Wire(settings.redis_url, jobs.hear) if settings.redis_url else None
+    if wire:
+        store.on_news(wire.tell)
+    services = Services(settings, store, brain, hub)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         graph = Graph(settings.messenger)
-        live_events = asyncio.create_task(hub.run())
+        beside = [asyncio.create_task(hub.run())]
+        if wire:
+            beside.append(asyncio.create_task(wire.run()))
         async with jobs.running(services, graph):
             yield
-        live_events.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await brain.close()
         await graph.close()
         store.close()
@@ -112,53 +121,100 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
 
 
 class Jobs:
-    """What runs beside the server: filing, turns, delivery, and closing what fell silent."""
+    """What runs beside the server: filing, turns, delivery, and closing what fell silent.
 
-    def __init__(self) -> None:
-        self.bell = Bell()
+    A commit tells what it leaves to do (`bot.store.news`), and one worker of that kind looks; one that
+    finds something sends a colleague to look for more.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._bells = {work: Bell() for work in (Work.INBOX, Work.TURN, Work.OUTBOX)}
+        self._courtesy = Bell()
+        self._hub = hub
         self._brain_ready = False
         self._stopping = False
+
+    def hear(self, told: frozenset[News]) -> None:
+        """Wakes whom it concerns, when it is due. Safe from any thread."""
+        for news in told:
+            if news.work is Work.LIVE:
+                self._hub.wake()
+                continue
+            delay = (news.at - utc_now()).total_seconds() if news.at else 0
+            self._bells[news.work].ring(delay)
+            if news.work is Work.TURN:
+                self._courtesy.ring()
 
     @asynccontextmanager
     async def running(self, services: Services, graph: Graph) -> AsyncIterator[None]:
         """Runs every job; at the end lets each finish the step in hand."""
-        self.bell.hang()
-        watch = asyncio.create_task(self._watch_brain(services))
-        workers = services.settings.workers
-        steps = [
-            (self._filing(services), 1),
-            (self._turns(services), workers),
-            (lambda: delivery.deliver(services, graph), workers),
-            (lambda: courtesy.notice(services, graph), 1),
-            (lambda: courtesy.ask_name(services, graph), 1),
+        bells, crew = self._bells, services.settings.workers
+        steps: list[tuple[Step, Bell, int]] = [
+            (self._filing(services), bells[Work.INBOX], 1),
+            (self._turns(services), bells[Work.TURN], crew),
+            (self._sending(services, graph), bells[Work.OUTBOX], crew),
+            (self._being_kind(services, graph), self._courtesy, 1),
+            (self._closing(services), Bell(), 1),
+            (self._sweeping(services), Bell(), 1),
         ]
-        tasks = [asyncio.create_task(self._repeat(step)) for step, count in steps for _ in range(count)]
-        tasks.append(asyncio.create_task(self._repeat(self._closing(services), IDLE_POLL)))
+        for _, bell, _ in steps:
+            bell.hang()
+        watch = asyncio.create_task(self._watch_brain(services))
+        tasks = [
+            asyncio.create_task(self._repeat(step, bell)) for step, bell, count in steps for _ in range(count)
+        ]
+        for number, (_, bell, _) in enumerate(steps):
+            pause = POLL if number < len(steps) - 2 else IDLE_POLL
+            tasks.append(asyncio.create_task(self._poll(bell, pause)))
         yield
         self._stopping = True
-        self.bell.ring()
         watch.cancel()
+        for _, bell, count in steps:
+            for _ in range(count):
+                bell.ring()
+        for poll in tasks[-len(steps) :]:
+            poll.cancel()
         _done, late = await asyncio.wait([watch, *tasks], timeout=STOP_SECONDS)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)  # each gives back what it has in hand
 
+    async def _poll(self, bell: Bell, pause: float) -> None:
+        while True:
+            bell.ring()
+            await asyncio.sleep(pause)
+
     def _filing(self, services: Services) -> Step:
         settings = services.settings
 
         async def step() -> bool:
-            filed = await run_in_threadpool(
-                inbox.file_all, services.store, services.clock(), settings.burst, settings.idle
+            return bool(
+                await run_in_threadpool(
+                    inbox.file_all, services.store, services.clock(), settings.burst, settings.idle
+                )
             )
-            if filed:
-                self.bell.ring()
-            return bool(filed)
 
         return step
 
     def _turns(self, services: Services) -> Step:
         async def step() -> bool:
-            return self._brain_ready and await turns.work(services)
+            if self._brain_ready:
+                await turns.work(services, self._bells[Work.TURN].ring)
+            return False  # who found something has sent a colleague to look further
+
+        return step
+
+    def _sending(self, services: Services, graph: Graph) -> Step:
+        async def step() -> bool:
+            await delivery.deliver(services, graph, self._bells[Work.OUTBOX].ring)
+            return False
+
+        return step
+
+    def _being_kind(self, services: Services, graph: Graph) -> Step:
+        async def step() -> bool:
+            noticed = await courtesy.notice(services, graph)
+            return await courtesy.ask_name(services, graph) or noticed
 
         return step
 
@@ -171,7 +227,11 @@ class Jobs:
 
         return step
 
-    async def _repeat(self, step: Step, pause: float = POLL) -> None:
+    def _sweeping(self, services: Services) -> Step:
+        sweep = retention.Sweep(services.store, services.clock)
+        return lambda: run_in_threadpool(sweep.step)
+
+    async def _repeat(self, step: Step, bell: Bell) -> None:
         """Works while there is work, then until the bell rings. A step that fails is tried again."""
         while not self._stopping:
             try:
@@ -181,7 +241,7 @@ class Jobs:
                 await asyncio.sleep(1)
                 busy = False
             if not busy and not self._stopping:
-                await self.bell.wait(pause)
+                await bell.wait()
 
     async def _watch_brain(self, services: Services) -> None:
         """Turns wait while Rasa starts; if it never does, they go to people as an outage."""
@@ -192,7 +252,7 @@ class Jobs:
                 break
             await asyncio.sleep(READY_POLL)
         self._brain_ready = True
-        self.bell.ring()
+        self._bells[Work.TURN].ring()
         log.info("brain.ready")
 
 

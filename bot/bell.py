@@ -1,31 +1,54 @@
 """Wakes whoever waits for work."""
 
 import asyncio
-from contextlib import suppress
+from collections import deque
 
 
 class Bell:
-    """Rung from any thread, heard by every task that waits on the event loop."""
+    """Rung from any thread, heard on the event loop by the one who has waited longest.
+
+    A ring that nobody waits for is kept for the next who comes: what it told of may have been written
+    just after they looked.
+    """
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._rung = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def hang(self) -> None:
         """Ties the bell to the running loop; before that, ringing does nothing."""
         self._loop = asyncio.get_running_loop()
 
-    def ring(self) -> None:
-        """Wakes every waiter. Safe from any thread."""
-        if self._loop:
-            with suppress(RuntimeError):  # the loop is closed: we are shutting down
+    def ring(self, delay: float = 0) -> None:
+        """Wakes one waiter, now or in `delay` seconds. Safe from any thread."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        try:
+            if delay > 0:
+                self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._ring)
+            else:
                 self._loop.call_soon_threadsafe(self._ring)
+        except RuntimeError:  # the loop was closed meanwhile: we are shutting down
+            return
 
     def _ring(self) -> None:
-        self._rung.set()
-        self._rung = asyncio.Event()
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._rung = True
 
-    async def wait(self, seconds: float) -> None:
-        """Returns at the next ring, at the latest after `seconds`."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), seconds)
+    async def wait(self, seconds: float | None = None) -> None:
+        """Returns when it is this waiter's turn to look, at the latest after `seconds`."""
+        if self._rung:
+            self._rung = False
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait((waiter,), timeout=seconds)
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)

@@ -5,6 +5,8 @@ take any turn, and a turn that is tried twice does no harm: the database decides
 """
 
 import asyncio
+import itertools
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -22,6 +24,7 @@ AUTOMATED, OUTAGE = "utter_automated", "utter_hand_off_outage"
 THERE, BACK = "utter_people_there", "utter_people_back"
 READ_LIMIT = 5_000  # characters of a turn that Rasa is given; the desk shows the rest
 SAY_LIMIT = 8_000  # characters of a reply: four messages on Messenger; a longer one is no reply
+AWAY_SECONDS = 2.0  # a Rasa that didn't answer is asked again only after this, if another can be asked
 SPEAKS = (Action.ANSWER, Action.ASK, Action.HAND_OFF, Action.CLOSE, Action.WAIT)  # LOOK_UP stays in Rasa
 
 
@@ -42,11 +45,18 @@ class Brain(Protocol):
 
 
 class Rasa:
-    """Rasa behind the channel of `bot/components/channel.py`."""
+    """Rasa behind the channel of `bot/components/channel.py`: one process, or several in turn.
 
-    def __init__(self, url: str, patience: timedelta, domain_file: Path) -> None:
+    One that can't be reached is passed over for `AWAY_SECONDS`, and the turn goes to the next at once.
+    """
+
+    def __init__(self, urls: Sequence[str], patience: timedelta, domain_file: Path) -> None:
         self._patience = patience.total_seconds()
-        self._client = httpx.AsyncClient(base_url=url, timeout=self._patience, trust_env=False)
+        self._hosts = [
+            httpx.AsyncClient(base_url=url, timeout=self._patience, trust_env=False) for url in urls
+        ]
+        self._away_until = dict.fromkeys(self._hosts, 0.0)
+        self._turns = itertools.count()
         self.outage_reply = Words(domain_file).outage
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
@@ -54,24 +64,53 @@ class Rasa:
         body = {"turn": key, "text": text[:READ_LIMIT], "metadata": context.to_json()}
         try:
             async with asyncio.timeout(self._patience):  # the whole answer, not each byte of it
-                response = await self._client.post("/webhooks/turn/webhook", json=body)
-            response.raise_for_status()
-            return proposal_from(response.json())
+                return proposal_from(await self._ask(body))
         except (httpx.HTTPError, TimeoutError) as error:
             raise BrainDown(f"Rasa can't be reached ({type(error).__name__}).") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrainDown(f"Rasa answered nonsense ({type(error).__name__}).") from error
 
+    async def _ask(self, body: dict[str, Any]) -> Any:
+        """The first answer. Raises httpx.HTTPError if none of them gives one."""
+        failed: httpx.HTTPError | None = None
+        for host in self._in_turn():
+            try:
+                response = await host.post("/webhooks/turn/webhook", json=body)
+                response.raise_for_status()
+                return response.json()
+            except httpx.HTTPError as error:
+                failed = error
+            except asyncio.CancelledError:  # too slow, or this process ends
+                self._away(host)
+                raise
+            self._away(host)
+        raise failed or BrainDown("RASA_URL names no Rasa.")
+
+    def _in_turn(self) -> list[httpx.AsyncClient]:
+        """Every process, the next in line first; those that were away lately only if there is no other."""
+        start = next(self._turns) % len(self._hosts)
+        line = self._hosts[start:] + self._hosts[:start]
+        now = asyncio.get_running_loop().time()
+        return sorted(line, key=lambda host: self._away_until[host] > now)
+
+    def _away(self, host: httpx.AsyncClient) -> None:
+        self._away_until[host] = asyncio.get_running_loop().time() + AWAY_SECONDS
+
     async def is_ready(self) -> bool:
-        """See `Brain`."""
-        try:
-            return (await self._client.get("/webhooks/turn/ready", timeout=2)).status_code == 200
-        except httpx.HTTPError:
-            return False
+        """See `Brain`. One of several is enough."""
+        return any(await asyncio.gather(*map(_is_ready, self._hosts)))
 
     async def close(self) -> None:
         """See `Brain`."""
-        await self._client.aclose()
+        for host in self._hosts:
+            await host.aclose()
+
+
+async def _is_ready(host: httpx.AsyncClient) -> bool:
+    try:
+        return (await host.get("/webhooks/turn/ready", timeout=2)).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:

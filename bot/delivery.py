@@ -11,6 +11,7 @@ One sender at a time has a message: `send_no` is a fencing token, so one that wa
 was given up can neither send nor write down anything.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,11 +68,15 @@ class Parcel:
         return self.public_id if self.part == self.parts else f"{self.public_id}/{self.part}"
 
 
-async def deliver(services: Services, graph: Graph) -> bool:
-    """Sends one queued message or part, if there is one; says whether there was."""
+async def deliver(services: Services, graph: Graph, found: Callable[[], None] = lambda: None) -> bool:
+    """Sends one queued message or part, if there is one; says whether there was.
+
+    Calls `found` as soon as it has one: there may be more, for other workers.
+    """
     parcel = await run_in_threadpool(claim, services)
     if parcel is None:
         return False
+    found()
     if not await run_in_threadpool(may_go, services, parcel):
         await run_in_threadpool(settle, services, parcel, Answer(Outcome.REFUSED, queries.TAKEN))
         return True

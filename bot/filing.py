@@ -59,7 +59,8 @@ def file_item(session: Session, item: InboxItem, times: Times) -> None:
     """Carries one item out. Raises ValueError, KeyError or TypeError if its payload is damaged."""
     step = _STEPS.get(Kind(item.kind))
     if step:
-        step(session, item, times)
+        with session.no_autoflush:  # what looks for its own writes says so
+            step(session, item, times)
 
 
 def settle_by_id(session: Session, account: str, external_id: str, now: datetime) -> None:
@@ -69,7 +70,8 @@ def settle_by_id(session: Session, account: str, external_id: str, now: datetime
         InboxItem.about == external_id,
         InboxItem.filed_at.is_not(None),
     )
-    for item in session.scalars(early.order_by(InboxItem.at, InboxItem.id)):
+    for item in session.scalars(early.order_by(InboxItem.at, InboxItem.id)).all():
+        session.flush()  # the message is read anew from the database
         _change(session, item, Times(now, timedelta(0), DAY))
 
 
@@ -84,6 +86,7 @@ def close_if_idle(session: Session, conversation: Conversation, now: datetime, i
     if not is_idle(conversation.state, answered, conversation.last_message_at, now, idle):
         return False
     queries.close(session, conversation, now)
+    session.flush()  # before another is opened
     queries.handle_open_messages(session, conversation.id, now)
     live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
     return True
@@ -101,7 +104,6 @@ def _message(session: Session, item: InboxItem, times: Times) -> None:
     message.client_id = item.payload.get("client_id")
     message.handled_at = times.now if held else None  # a person reads it: there is no turn for the bot
     session.add(message)
-    session.flush()
     conversation.language = conversation.language or item.payload.get("language")
     identity.referral = item.payload.get("referral") or identity.referral
     identity.wrote_at = _later(identity.wrote_at, _written_at(item))
@@ -109,7 +111,8 @@ def _message(session: Session, item: InboxItem, times: Times) -> None:
     if not held:
         conversation.due_at = times.now + times.burst
     live.said(session, conversation, message)
-    settle_by_id(session, item.account, item.external_id, times.now)
+    if item.channel is not Channel.WEB:  # nothing changes a web chat's message afterwards
+        settle_by_id(session, item.account, item.external_id, times.now)
 
 
 def _written_at(item: InboxItem) -> datetime:
@@ -361,7 +364,8 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
     if found and close_if_idle(session, found, times.now, times.idle):
         found = None
     if found is None:
-        identity.named_at = None  # the channel may tell the name by now
+        if identity.contact.name is None:
+            identity.named_at = None  # the channel may tell it by now
         found = Conversation(
             contact=identity.contact,
             identity=identity,

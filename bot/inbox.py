@@ -1,11 +1,13 @@
 """The entrance: what a channel delivers is stored first, acknowledged, then filed.
 
 `accept` is one INSERT under a unique key, so a redelivery changes nothing. `file_all` turns items
-into messages of a conversation, in the order of their arrival, each exactly once.
+into messages of a conversation, in the order of their arrival, each exactly once. `take_in` does both
+in one transaction for a message that comes alone, and `Intake` stores in one what arrives together.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,16 +16,21 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
-from bot.domain.errors import BadInput
+from bot.domain.errors import BadInput, ReplyTwiceError, StoreDown
 from bot.domain.words import Author, Channel, State
 from bot.filing import Kind, Times, close_if_idle, file_item
-from bot.store import queries
-from bot.store.engine import Store
-from bot.store.tables import Conversation, InboxItem
+from bot.store import news, queries
+from bot.store.engine import LOCK_SECONDS, Store
+from bot.store.news import News, Work
+from bot.store.tables import Conversation, InboxItem, Message
 
-BATCH = 100
+# Items of one transaction: a message that comes meanwhile waits for it to be acknowledged.
+BATCH = 10
+SHORT_LOCK_SECONDS = 1  # a message that would wait longer to be filed is stored, and filed later
 AHEAD = timedelta(days=1)  # an event from further ahead would count as the latest for as long
+UNFILEABLE = (sa.exc.IntegrityError, sa.exc.DataError, ValueError, KeyError, TypeError)
 ID_LENGTH = 200  # of an external id; the columns hold 255
 log = structlog.get_logger()
 
@@ -58,37 +65,158 @@ def kept_id(value: object) -> str:
     return named if len(named) <= ID_LENGTH else "sha256:" + hashlib.sha256(named.encode()).hexdigest()
 
 
+def check(events: Sequence[Incoming]) -> None:
+    """Raises BadInput if an id is empty or too long."""
+    for event in events:
+        ids = (event.external_id, event.about or event.external_id)
+        if not all(0 < len(one) <= ID_LENGTH for one in ids) or len(event.thread) > 120:
+            raise BadInput("An id is empty or too long.")
+
+
 def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
     """Stores events that aren't stored yet; returns the public ids of the new ones.
 
     On return they are on the disk. Raises BadInput if an id is too long, and StoreDown if the database
     can't store them: then nothing was stored, and nothing may be acknowledged.
     """
-    for event in events:
-        ids = (event.external_id, event.about or event.external_id)
-        if not all(0 < len(one) <= ID_LENGTH for one in ids) or len(event.thread) > 120:
-            raise BadInput("An id is empty or too long.")
+    check(events)
     if not events:
         return set()
-    rows = [
-        {
-            "public_id": event.public_id,
-            "channel": event.channel,
-            "account": event.account,
-            "external_id": event.external_id,
-            "about": event.about,
-            "thread": event.thread,
-            "kind": event.kind.value,
-            "payload": event.payload,
-            "at": min(event.at, now + AHEAD),
-            "received_at": now,
-        }
-        for event in events
-    ]
-    insert = sqlite.insert if store.is_sqlite else postgresql.insert
     with store.unit_of_work() as session:
-        statement = insert(InboxItem).on_conflict_do_nothing().returning(InboxItem.public_id)
-        return set(session.scalars(statement, rows))
+        news.tell(session, News(Work.INBOX))
+        statement = _insert(store).returning(InboxItem.public_id)
+        return set(session.scalars(statement, [_row(event, now) for event in events]))
+
+
+def take_in(store: Store, event: Incoming, times: Times) -> set[str]:
+    """`accept` and file in one transaction: for a message of a customer whose others are filed.
+
+    What can't be filed here and now is stored all the same, for `file_all`. Raises as `accept` does.
+    """
+    check([event])
+    try:
+        with store.unit_of_work() as session:
+            if not store.is_sqlite:
+                _queue_up(session, event.account, event.thread, f"{SHORT_LOCK_SECONDS}s")
+            if _has_unfiled(session, event.account, event.thread):
+                raise NotNow
+            statement = _insert(store).returning(InboxItem)
+            item = session.scalar(statement, _row(event, times.now) | {"filed_at": times.now})
+            if item is None:
+                return set()
+            file_item(session, item, times)
+            return {event.public_id}
+    except (NotNow, *UNFILEABLE) as reason:
+        log.debug("inbox.later", reason=type(reason).__name__)
+    except StoreDown:
+        if store.is_sqlite:
+            raise
+    return accept(store, [event], times.now)
+
+
+class NotNow(Exception):
+    """Something of this customer waits to be filed first."""
+
+
+def _insert(store: Store) -> sqlite.Insert | postgresql.Insert:
+    insert = sqlite.insert if store.is_sqlite else postgresql.insert
+    return insert(InboxItem).on_conflict_do_nothing()
+
+
+def _row(event: Incoming, now: datetime) -> dict[str, Any]:
+    return {
+        "public_id": event.public_id,
+        "channel": event.channel,
+        "account": event.account,
+        "external_id": event.external_id,
+        "about": event.about,
+        "thread": event.thread,
+        "kind": event.kind.value,
+        "payload": event.payload,
+        "at": min(event.at, now + AHEAD),
+        "received_at": now,
+    }
+
+
+def _queue_up(session: Session, account: str, thread: str, lock_timeout: str) -> None:
+    """On PostgreSQL one files for a customer at a time: two would both open a conversation."""
+    session.execute(
+        sa.text(
+            "SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(7204, hashtext(:who))"
+        ),
+        {"wait": lock_timeout, "who": f"{account}/{thread}"},
+    )
+
+
+def _has_unfiled(session: Session, account: str, thread: str) -> bool:
+    found = sa.select(InboxItem.id).where(
+        InboxItem.account == account, InboxItem.thread == thread, InboxItem.filed_at.is_(None)
+    )
+    return session.scalar(found.limit(1)) is not None
+
+
+class Intake:
+    """Takes what channels deliver. What arrives while one transaction runs shares the next: under load
+    many acknowledgements cost one wait for the disk, and nobody's message waits for another's filing."""
+
+    def __init__(
+        self, store: Store, burst: timedelta, idle: timedelta, clock: Callable[[], datetime]
+    ) -> None:
+        self._store, self._burst, self._idle, self._clock = store, burst, idle, clock
+        self._waiting: list[tuple[Sequence[Incoming], asyncio.Future[set[str]]]] = []
+        self._draining: asyncio.Task[None] | None = None
+
+    async def take(self, events: Sequence[Incoming]) -> set[str]:
+        """As `accept`; on return they are on the disk."""
+        check(events)
+        if not events:
+            return set()
+        taken: asyncio.Future[set[str]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, taken))
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return await taken
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                results = await run_in_threadpool(self._store_all, [events for events, _ in batch])
+                for (_, taken), result in zip(batch, results, strict=True):
+                    if taken.done():
+                        continue  # the caller hung up; its message is stored all the same
+                    if isinstance(result, Exception):
+                        taken.set_exception(result)
+                    else:
+                        taken.set_result(result)
+        finally:
+            self._draining = None
+
+    def _store_all(self, batch: list[Sequence[Incoming]]) -> list[set[str] | Exception]:
+        """Together; if that fails each alone, so that one that can't be stored fails nobody else's."""
+        if len(batch) == 1:
+            return [self._store_one(batch[0])]
+        try:
+            fresh = accept(self._store, [event for events in batch for event in events], self._clock())
+        except (*UNFILEABLE, ReplyTwiceError):
+            return [self._store_one(events) for events in batch]
+        return [_first(fresh, events) for events in batch]
+
+    def _store_one(self, events: Sequence[Incoming]) -> set[str] | Exception:
+        now = self._clock()
+        try:
+            if len(events) == 1 and events[0].kind is Kind.MESSAGE:
+                return take_in(self._store, events[0], Times(now, self._burst, self._idle))
+            return accept(self._store, events, now)
+        except Exception as error:
+            return error
+
+
+def _first(fresh: set[str], events: Sequence[Incoming]) -> set[str]:
+    """Which of them are new; the same message posted twice at once is new for the first alone."""
+    mine = fresh & {event.public_id for event in events}
+    fresh -= mine
+    return mine
 
 
 def unfiled(session: Session, account: str, thread: str) -> Sequence[InboxItem]:
@@ -120,11 +248,15 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
             session.execute(sa.text("SELECT pg_advisory_xact_lock(7203)"))
         items = _next(session)
         for item in items:
+            if not store.is_sqlite:
+                _queue_up(session, item.account, item.thread, f"{LOCK_SECONDS}s")
             item.filed_at = now
             try:
                 with session.begin_nested():
                     file_item(session, item, Times(now, burst, idle))
-            except (sa.exc.IntegrityError, sa.exc.DataError, ValueError, KeyError, TypeError) as error:
+            except UNFILEABLE as error:
+                if _was_filed(session, item):
+                    continue
                 log.error("inbox.unfileable", inbox_id=item.id, kind=item.kind, error=type(error).__name__)
                 item.error = type(error).__name__
         return len(items)
@@ -141,6 +273,14 @@ def _next(session: Session) -> Sequence[InboxItem]:
     items = session.scalars(query).all()
     alone = next((place for place, item in enumerate(items) if item.kind == Kind.POLICY), len(items))
     return items[: max(alone, 1)]
+
+
+def _was_filed(session: Session, item: InboxItem) -> bool:
+    """Whether it is a message that we have: repeated so late that its inbox item is gone."""
+    mine = sa.select(Message.id).where(
+        Message.account == item.account, Message.external_id == item.external_id
+    )
+    return session.scalar(mine) is not None
 
 
 def close_idle(store: Store, now: datetime, idle: timedelta) -> int:

@@ -5,6 +5,7 @@ events gives the same as fetching anew.
 """
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ from bot.bell import Bell
 from bot.domain.errors import StoreDown
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author
-from bot.store.engine import Store, add_event
+from bot.store.engine import Store
+from bot.store.news import add_event
 from bot.store.tables import Conversation, Event, Identity, Message
 
 POLL_SECONDS = 0.5  # how soon a commit of another process is seen; our own wake us at once
 BATCH = 500
+BACKLOG = 200  # events that are kept for a page that reads slowly; beyond, it looks into the table
 
 
 class Kind(StrEnum):
@@ -95,13 +98,13 @@ def _record(
     identity: Identity = conversation.identity
     add_event(
         session,
-        Event(
-            stream=stream_of(identity.account, identity.thread),
-            conversation_id=conversation.id,
-            kind=kind.value,
-            payload=payload,
-            at=at,
-        ),
+        {
+            "stream": stream_of(identity.account, identity.thread),
+            "conversation_id": conversation.id,
+            "kind": kind.value,
+            "payload": payload,
+            "at": at,
+        },
     )
 
 
@@ -118,6 +121,13 @@ def cursor(store: Store, last_event_id: str, after: int | None) -> int:
     return newest(store) if after is None else min(after, 2**62)
 
 
+def has_gap(store: Store, after: int) -> bool:
+    """Whether events after an id aren't kept any more: a page that goes on from there needs all anew."""
+    with store.read() as session:
+        oldest = session.scalar(sa.select(sa.func.min(Event.id)))
+    return after > 0 and oldest is not None and after + 1 < oldest
+
+
 def since(store: Store, after: int, stream: str | None = None) -> list[Happened]:
     """Up to `BATCH` events after an id, oldest first, of one stream or of all."""
     query = sa.select(Event).where(Event.id > after).order_by(Event.id).limit(BATCH)
@@ -130,12 +140,39 @@ def since(store: Store, after: int, stream: str | None = None) -> list[Happened]
         ]
 
 
+class Follower:
+    """What happened and one page wasn't told yet. One that is too slow is told less, and then looks."""
+
+    def __init__(self) -> None:
+        self.is_behind = False  # more happened than it was kept for
+        self._waiting: deque[Happened] = deque()
+        self._news = asyncio.Event()
+
+    def take(self, happened: Happened) -> None:
+        """Called by the hub."""
+        if len(self._waiting) < BACKLOG:
+            self._waiting.append(happened)
+        else:
+            self.is_behind = True
+        self._news.set()
+
+    async def next(self) -> Happened | None:
+        """The next that happened; None when the page has to look what it missed."""
+        while not self._waiting:
+            if self.is_behind:
+                self.is_behind = False
+                return None
+            self._news.clear()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+
 class Hub:
-    """Reads new events once per process and hands them to every open page."""
+    """Reads new events once per process and hands each to the pages that may see it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queues: dict[asyncio.Queue[Happened], str | None] = {}
+        self._followers: defaultdict[str | None, set[Follower]] = defaultdict(set)  # by stream; None: all
         self._news = Bell()
 
     def wake(self) -> None:
@@ -156,28 +193,32 @@ class Hub:
                 continue  # the database is away for a moment: the next look gets them
             for happened in fresh:
                 last = happened.id
-                for queue, stream in self._queues.items():
-                    if stream in (None, happened.stream):
-                        queue.put_nowait(happened)
+                for stream in (happened.stream, None):
+                    for follower in self._followers.get(stream, ()):
+                        follower.take(happened)
 
     async def follow(self, after: int, stream: str | None = None) -> AsyncIterator[Happened]:
         """Every event after an id as it happens, of one stream or (None) of all."""
-        with self._listening(stream) as queue:
-            while fresh := await run_in_threadpool(since, self._store, after, stream):
-                for happened in fresh:
-                    yield happened
-                    after = happened.id
+        with self._listening(stream) as follower:
             while True:
-                happened = await queue.get()
-                if happened.id > after:
-                    after = happened.id
-                    yield happened
+                while fresh := await run_in_threadpool(since, self._store, after, stream):
+                    for happened in fresh:
+                        yield happened
+                        after = happened.id
+                    if len(fresh) < BATCH:
+                        break  # what has happened meanwhile comes from the hub
+                while told := await follower.next():
+                    if told.id > after:
+                        after = told.id
+                        yield told
 
     @contextmanager
-    def _listening(self, stream: str | None) -> Iterator[asyncio.Queue[Happened]]:
-        queue: asyncio.Queue[Happened] = asyncio.Queue()
-        self._queues[queue] = stream
+    def _listening(self, stream: str | None) -> Iterator[Follower]:
+        follower = Follower()
+        self._followers[stream].add(follower)
         try:
-            yield queue
+            yield follower
         finally:
-            del self._queues[queue]
+            self._followers[stream].discard(follower)
+            if not self._followers[stream]:
+                del self._followers[stream]

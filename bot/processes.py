@@ -53,6 +53,19 @@ async def run(settings: Settings) -> None:
         say("Ready. Ctrl-C ends everything.")
 
 
+async def run_rasa(settings: Settings) -> None:
+    """Rasa and its action server, for bot processes that run elsewhere. Runs until SIGINT or SIGTERM.
+
+    Raises SettingError for a taken port and for failed training.
+    """
+    check_port("RASA_PORT", settings.rasa_host, settings.rasa_port)
+    check_port("ACTIONS_PORT", "127.0.0.1", settings.actions_port)
+    async with ended_by_signal(), asyncio.TaskGroup() as group:
+        group.create_task(keep("actions", actions_command(settings)))
+        model = await training.train()
+        group.create_task(keep("rasa", rasa_command(settings, model)))
+
+
 def _seed(settings: Settings) -> tuple[str, str] | None:
     from bot import demo  # noqa: PLC0415 (the bot shall serve before this process loads the database's code)
     from bot.store.engine import Store  # noqa: PLC0415
@@ -77,16 +90,19 @@ def actions_command(settings: Settings) -> list[str]:
 
 
 def rasa_command(settings: Settings, model: Path) -> list[str]:
-    """Rasa on loopback, asking the action server on its port."""
+    """Rasa, asking the action server on its port; its locks are in Redis if there is one."""
     import yaml  # noqa: PLC0415 (see _seed)
 
     endpoints = yaml.safe_load((ROOT / "endpoints.yml").read_text(encoding="utf-8"))
     endpoints["action_endpoint"] = {"url": f"http://127.0.0.1:{settings.actions_port}/webhook"}
+    if settings.redis_url:
+        endpoints["lock_store"] = {"type": "bot.components.locks.SharedLocks", "url": settings.redis_url}
     written = settings.data / f"endpoints-{settings.rasa_port}.yml"
+    written.touch(mode=0o600)
     written.write_text(yaml.safe_dump(endpoints), encoding="utf-8")
     return [
         str(RASA_BIN), "-m", "rasa", "run", "--model", str(model), "--endpoints", str(written),
-        "--credentials", str(ROOT / "credentials.yml"), "--interface", "127.0.0.1",
+        "--credentials", str(ROOT / "credentials.yml"), "--interface", settings.rasa_host,
         "--port", str(settings.rasa_port),
     ]  # fmt: skip
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from bot.brain import Brain
+from bot.inbox import Intake
 from bot.live import Hub
 from bot.settings import Settings
 from bot.store.engine import Store
@@ -26,4 +28,8 @@ class Services:
     brain: Brain
     hub: Hub
     clock: Clock = utc_now
-    wake: Callable[[], None] = lambda: None  # tells the workers that there is something to do
+
+    @cached_property
+    def intake(self) -> Intake:
+        """The one entrance for what channels deliver."""
+        return Intake(self.store, self.settings.burst, self.settings.idle, self.clock)

@@ -66,7 +66,8 @@ class Settings:
     new_topic_closes: bool
     workers: int
     lease: timedelta
-    rasa_url: str
+    rasa_urls: tuple[str, ...]
+    rasa_host: str
     rasa_port: int
     actions_port: int
     demo: bool
@@ -96,7 +97,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         host=read.text("HOST", "127.0.0.1"),
         data=data,
         database_url=_database_url(read.text("DATABASE_URL", f"{SQLITE}{data / 'reply_twice.db'}")),
-        redis_url=read.text("REDIS_URL", ""),
+        redis_url=_redis_url(read.text("REDIS_URL", "")),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         log_format=read.choice("LOG_FORMAT", "TEXT", ("TEXT", "JSON")).lower(),
         metrics_token=read.text("METRICS_TOKEN", ""),
@@ -117,7 +118,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         new_topic_closes=read.flag("NEW_TOPIC_CLOSES", False),
         workers=read.number("WORKERS", 4, 1, 64),
         lease=read.seconds("LEASE_SECONDS", 60, 1, 3600),
-        rasa_url=read.url("RASA_URL", f"http://127.0.0.1:{rasa_port}"),
+        rasa_urls=read.urls("RASA_URL", f"http://127.0.0.1:{rasa_port}"),
+        rasa_host=read.text("RASA_HOST", "127.0.0.1"),
         rasa_port=rasa_port,
         actions_port=read.number("ACTIONS_PORT", 5055, 1, 65535),
         demo=read.flag("DEMO", True),
@@ -159,6 +161,12 @@ def _database_url(url: str) -> str:
     return url
 
 
+def _redis_url(url: str) -> str:
+    if url and not url.startswith(("redis://", "rediss://")):
+        raise SettingError("REDIS_URL: use redis://host:6379/0, or rediss:// for TLS.")
+    return url
+
+
 def _writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -189,6 +197,17 @@ def _long_enough(key: str) -> str:
     return key
 
 
+def _address(name: str, value: str, example: str) -> str:
+    value = value.rstrip("/")
+    try:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError
+    except ValueError:
+        raise SettingError(f"{name} must be an address like {example}, not {value!r}.") from None
+    return value
+
+
 class _Reader:
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -203,14 +222,12 @@ class _Reader:
         return value
 
     def url(self, name: str, default: str) -> str:
-        value = self.text(name, default).rstrip("/")
-        try:
-            parts = urlsplit(value)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError
-        except ValueError:
-            raise SettingError(f"{name} must be an address like {default}, not {value!r}.") from None
-        return value
+        return _address(name, self.text(name, default), default)
+
+    def urls(self, name: str, default: str) -> tuple[str, ...]:
+        """Addresses, comma-separated; the same one twice counts once."""
+        found = filter(None, map(str.strip, self.text(name, default).split(",")))
+        return tuple(dict.fromkeys(_address(name, value, default) for value in found)) or (default,)
 
     def tokens(self, name: str, prefix: str) -> list[tuple[str, str]]:
         """Pairs of "id:token", comma-separated; an account's name is its id after `prefix`."""

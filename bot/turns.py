@@ -13,12 +13,13 @@ back; it counts as past.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 from starlette.concurrency import run_in_threadpool
 
 from bot import live
@@ -58,11 +59,15 @@ class Turn:
         return f"{self.conversation_id}-{self.lease_no}"
 
 
-async def work(services: Services) -> bool:
-    """Takes one turn that is due, if there is one; says whether there was."""
+async def work(services: Services, found: Callable[[], None] = lambda: None) -> bool:
+    """Takes one turn that is due, if there is one; says whether there was.
+
+    Calls `found` as soon as it has one: there may be more, for other workers.
+    """
     turn = await run_in_threadpool(claim, services.store, services.settings, services.clock())
     if turn is None:
         return False
+    found()
     with structlog.contextvars.bound_contextvars(conversation_id=turn.conversation_id, turn=turn.key):
         await _decide(services, turn)
     return True
@@ -99,11 +104,9 @@ async def read(brain: Brain, turn: Turn) -> Proposal | None:
 def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
     """The longest due turn, leased to the caller; None if nothing is due."""
     due = sa.and_(_is_due(settings, now), _is_free(settings, now))
-    with store.read() as session:  # idle workers only read
-        if session.scalar(sa.select(Conversation.id).where(due).limit(1)) is None:
-            return None
-    with store.unit_of_work() as session:
-        longest = sa.select(Conversation).where(due).order_by(Conversation.due_at).limit(1)
+    longest = sa.select(Conversation).where(due).order_by(Conversation.due_at).limit(1)
+    # Not durable: a turn whose claim is lost is claimed anew, and its lease can't have been used.
+    with store.unit_of_work(durable=False) as session, session.no_autoflush:
         conversation = session.scalar(queries.for_update(longest, skip_locked=True))
         if conversation is None:
             return None
@@ -111,21 +114,31 @@ def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
         if not messages:
             conversation.due_at = None
             return None
-        if conversation.tries >= TRIES:
+        if conversation.tries < TRIES:
+            return _lease(session, conversation, messages, settings, now)
+        hopeless = conversation.id
+    with store.unit_of_work() as session:
+        conversation = queries.locked(session, hopeless)
+        if conversation and conversation.due_at and conversation.tries >= TRIES:
             _give_up(session, conversation, now)
-            return None
-        conversation.tries += 1
-        conversation.lease_no += 1
-        conversation.lease_until = now + settings.lease
-        return Turn(
-            conversation_id=conversation.id,
-            lease_no=conversation.lease_no,
-            claimed_at=now,
-            message_ids=tuple(message.id for message in messages),
-            text="\n".join(message.text for message in messages if message.text),
-            context=_context(session, conversation, messages, settings, now),
-            tries=conversation.tries,
-        )
+    return None
+
+
+def _lease(
+    session: Session, conversation: Conversation, messages: list[Message], settings: Settings, now: datetime
+) -> Turn:
+    conversation.tries += 1
+    conversation.lease_no += 1
+    conversation.lease_until = now + settings.lease
+    return Turn(
+        conversation_id=conversation.id,
+        lease_no=conversation.lease_no,
+        claimed_at=now,
+        message_ids=tuple(message.id for message in messages),
+        text="\n".join(message.text for message in messages if message.text),
+        context=_context(session, conversation, messages, settings, now),
+        tries=conversation.tries,
+    )
 
 
 def _is_due(settings: Settings, now: datetime) -> sa.ColumnElement[bool]:
@@ -172,7 +185,8 @@ def release_all(store: Store) -> None:
     decided a second time and lose its lease: never said twice.
     """
     with store.unit_of_work() as session:
-        session.execute(sa.update(Conversation).values(lease_until=None))
+        held = Conversation.lease_until.is_not(None)
+        session.execute(sa.update(Conversation).where(held).values(lease_until=None))
 
 
 def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool = False) -> None:
@@ -183,7 +197,7 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
     Raises LeaseLost when another worker has the conversation by now.
     """
     now, settings = services.clock(), services.settings
-    with services.store.unit_of_work() as session:
+    with services.store.unit_of_work() as session, session.no_autoflush:
         conversation = _leased(session, turn)
         conversation.lease_until = conversation.failing_since = conversation.turn_error = None
         conversation.tries = 0
@@ -205,7 +219,7 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
             message.handled_at = now
         conversation.due_at = None
         _learn(conversation, proposal, was_said=effect.reply_no is not None)
-        _carry_out(session, conversation, effect, proposal, now)
+        _carry_out(session, conversation, effect, proposal, context.replies_used, now)
     if proposal.speaks and context.replies_used >= MAX_REPLIES:
         THIRD_REPLIES.inc()
     if effect.hand_off and effect.state is not context.state:
@@ -252,6 +266,7 @@ def _open_messages(session: Session, conversation: Conversation) -> list[Message
             sa.select(Message)
             .where(Message.conversation_id == conversation.id, Message.handled_at.is_(None))
             .order_by(written, Message.id)
+            .options(lazyload(Message.agent))
         )
     )
 
@@ -267,28 +282,19 @@ def _context(
     session: Session, conversation: Conversation, messages: list[Message], settings: Settings, now: datetime
 ) -> Context:
     """The conversation so far, as the rule wants it."""
-    spoke = session.scalar(
-        sa.select(Message.author)
-        .where(
-            Message.conversation_id == conversation.id,
-            Message.author.in_((Author.BOT, Author.AGENT)),
-            Message.status != Status.FAILED,  # the customer never saw it
-        )
-        .order_by(Message.id.desc())
-        .limit(1)
-    )
+    replies_used, heard = queries.said_by_us(session, conversation.id)
     pressed = next((m.pressed for m in reversed(messages) if m.pressed), None)
     return Context(
-        replies_used=queries.replies_used(session, conversation.id),
+        replies_used=replies_used,
         state=conversation.state,
         answered=conversation.answered,
         asked_for=conversation.asked_for,
         misses=conversation.misses,
         order_number=conversation.order_number,
         email=conversation.email,
-        verified_email=conversation.contact.email,
+        verified_email=queries.whose(session, conversation).contact.email,
         language=conversation.language,
-        disclosed=spoke is Author.BOT,
+        disclosed=heard is Author.BOT,
         attachment=any(message.attachments for message in messages),
         pressed=Button(pressed) if pressed in set(Button) else None,
         quiet=now - conversation.last_message_at >= settings.greeting_wait,
@@ -312,7 +318,12 @@ def _learn(conversation: Conversation, proposal: Proposal, was_said: bool) -> No
 
 
 def _carry_out(
-    session: Session, conversation: Conversation, effect: Effect, proposal: Proposal, now: datetime
+    session: Session,
+    conversation: Conversation,
+    effect: Effect,
+    proposal: Proposal,
+    replies_used: int,
+    now: datetime,
 ) -> None:
     before = conversation.state
     if effect.hand_off:
@@ -331,14 +342,13 @@ def _carry_out(
             status=first_status(conversation.channel),
         )
         session.add(reply)
-        session.flush()
         conversation.last_message_at = now
         live.said(session, conversation, reply)
     if effect.state is State.CLOSED:
         queries.close(session, conversation, now)
     conversation.state = effect.state
     if effect.reply_no or effect.hand_off or effect.state is not before:
-        live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+        live.changed(session, conversation, replies_used + bool(effect.reply_no), now)
 
 
 def first_status(channel: Channel) -> Status:

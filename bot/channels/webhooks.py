@@ -7,11 +7,11 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from bot import inbox
 from bot.channels import messenger
 from bot.channels.web import Shared
 from bot.counters import COMMENTS
 from bot.filing import Kind
+from bot.inbox import Incoming
 from bot.services import Services
 
 log = structlog.get_logger()
@@ -37,17 +37,8 @@ async def receive(
 ) -> str:
     """Stores every event of a batch, then acknowledges it."""
     body = await request.body()
-    await run_in_threadpool(_take, services, body, signature)
-    services.wake()
-    return "EVENT_RECEIVED"
-
-
-def _take(services: Services, body: bytes, signature: str) -> None:
-    """Raises NotAllowed, BadInput or StoreDown; then nothing was stored."""
-    settings = services.settings.messenger
-    messenger.verify_signature(settings, body, signature)
-    events = messenger.parse(settings, body)
-    fresh = inbox.accept(services.store, events, services.clock())
+    events = await run_in_threadpool(_read, services, body, signature)
+    fresh = await services.intake.take(events)
     for event in events:
         if event.public_id not in fresh or event.kind not in (Kind.OTHER, Kind.COMMENT):
             continue
@@ -55,3 +46,11 @@ def _take(services: Services, body: bytes, signature: str) -> None:
             COMMENTS.labels(event.account).inc()
         named = event.payload["event"].get("field") or ",".join(sorted(event.payload["event"]))
         log.info(f"webhook.{event.kind.value}", account=event.account, fields=str(named)[:200])
+    return "EVENT_RECEIVED"
+
+
+def _read(services: Services, body: bytes, signature: str) -> list[Incoming]:
+    """Raises NotAllowed or BadInput."""
+    settings = services.settings.messenger
+    messenger.verify_signature(settings, body, signature)
+    return messenger.parse(settings, body)

@@ -165,7 +165,6 @@ def send_again(public_id: PublicId, _caller: Desk, services: Shared) -> dict[str
     """Queues it once more; an `unknown` one may arrive twice. 409 where the bot may not speak any more."""
     with services.store.unit_of_work() as session:
         status = dead_letters.send_again(session, public_id, services.clock()).status.value
-    services.wake()
     return {"status": status}
 
 
@@ -182,7 +181,6 @@ def decide_again(conversation_id: ConversationId, _caller: Desk, services: Share
     """Gives a turn that failed to the bot once more."""
     with services.store.unit_of_work() as session:
         state = dead_letters.decide_again(session, conversation_id, services.clock()).state.value
-    services.wake()
     return {"state": state}
 
 
@@ -207,7 +205,6 @@ def _write(
         message, fresh = verb(session, conversation_id, agent, body.client_id, body.text, services.clock())
         response.status_code = 201 if fresh else 200
         public_id: str = message.public_id
-    services.wake()
     return {"id": public_id}
 
 

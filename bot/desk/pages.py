@@ -343,7 +343,6 @@ def _act(
     except (BadInput, Conflict, NotAllowed) as error:
         status = 409 if isinstance(error, Conflict) else 422 if isinstance(error, BadInput) else 403
         return _desk(services, writer, view, conversation_id, str(error), draft, status)
-    services.wake()
     return RedirectResponse(f"/desk/conversations/{conversation_id}?view={view.value}", 303)
 
 
@@ -361,7 +360,6 @@ def _settle(services: Services, writer: api.Caller, act: Callable[[Session, Agen
             act(session, session.get_one(Agent, writer.agent.id))
     except (Conflict, NotFound) as error:
         return _letters(services, writer, str(error), 409)
-    services.wake()
     return RedirectResponse("/desk/dead-letters", 303)
 
 

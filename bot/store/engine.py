@@ -1,6 +1,7 @@
 """The database behind one object: units of work to write, read-only sessions to read."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session
 
 from bot.domain.errors import SettingError, StoreDown
+from bot.store import news
+from bot.store.tables import Event
 
 HERE = Path(__file__).resolve().parent
 BUSY_MS = 10_000  # how long SQLite waits for another process's transaction
@@ -24,7 +27,6 @@ DOWN = (  # what a database says that is locked, full, restarting, read-only or 
     sa.exc.InternalError,
     sa.exc.TimeoutError,
 )
-_LATE = "rows to write just before the commit"
 
 
 class Store:
@@ -34,7 +36,9 @@ class Store:
         self.url = url
         self._engine = _engine(url)
         self._reader = self._engine.execution_options(sqlite_begin="BEGIN DEFERRED")
-        self._listeners: list[Callable[[], None]] = []
+        self._hasty = self._engine.execution_options(sqlite_sync="NORMAL")
+        self._writing = threading.Lock()
+        self._listeners: list[news.Listener] = []
 
     @property
     def is_sqlite(self) -> bool:
@@ -42,19 +46,41 @@ class Store:
         return self._engine.dialect.name == "sqlite"
 
     @contextmanager
-    def unit_of_work(self) -> Iterator[Session]:
+    def unit_of_work(self, durable: bool = True) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back by any exception.
 
-        Raises StoreDown if the database is locked, full or away: then nothing was stored.
+        One that isn't `durable` is seen by everybody at once, but a power failure may undo it: for what
+        would be done anew then. Raises StoreDown if the database is locked, full or away: then nothing was
+        stored.
         """
-        with _down(), Session(self._engine, expire_on_commit=False) as session:
-            event.listen(session, "after_soft_rollback", _forget)
+        engine = self._engine if durable else self._hasty
+        with _down(), self._alone(), news.Unit(engine, expire_on_commit=False) as session:
             with session.begin():
+                if not durable and not self.is_sqlite:
+                    session.execute(sa.text("SET LOCAL synchronous_commit = off"))
                 yield session
-                _write_late(session)
-            if session.info.get(_LATE):
-                for listener in self._listeners:
-                    listener()
+                _write_events(session)
+                session.flush()
+            told = news.told(session)
+        if told:
+            for listener in self._listeners:
+                listener(told)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The embedded database has one writer: the next is let in as soon as it is done.
+
+        SQLite itself lets a second one sleep and look again, up to 100 ms at a time.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writing.acquire(timeout=BUSY_MS / 1000):
+            raise StoreDown("The database can't be used (database is locked).")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -62,8 +88,8 @@ class Store:
         with _down(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
-    def on_events(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` (from any thread) after each commit that wrote live events."""
+    def on_news(self, listener: news.Listener) -> None:
+        """Calls `listener` (from any thread) after each commit that left something to do."""
         self._listeners.append(listener)
 
     def migrate(self) -> None:
@@ -98,32 +124,18 @@ def _first_line(error: sa.exc.SQLAlchemyError) -> str:
     return next(iter(said.strip().splitlines()), type(error).__name__)
 
 
-def add_event(session: Session, row: object) -> None:
-    """Writes a live event with this unit of work, as the last thing before its commit.
-
-    On PostgreSQL a lock is held from then until the commit, so that event ids become visible in their
+def _write_events(session: Session) -> None:
+    """On PostgreSQL a lock is held from then until the commit, so that event ids become visible in their
     order and a page that resumes from an id misses none. It is the last lock that is taken: whoever
     holds it waits for nobody, and so nobody waits for each other.
     """
-    session.info.setdefault(_LATE, []).append((session.get_nested_transaction(), row))
-
-
-def _forget(session: Session, ended: SessionTransaction) -> None:
-    """What a savepoint that was rolled back had to tell never happened."""
-    late = session.info.get(_LATE, [])
-    session.info[_LATE] = [(savepoint, row) for savepoint, row in late if savepoint is not ended]
-
-
-def _write_late(session: Session) -> None:
-    rows = [row for _savepoint, row in session.info.get(_LATE, [])]
+    rows = news.late_events(session)
     if not rows:
         return
     session.flush()
     if session.get_bind().dialect.name == "postgresql":
         session.execute(sa.text("SELECT pg_advisory_xact_lock(7202)"))
-    for row in rows:  # one by one: their ids grow in the order of what happened
-        session.add(row)
-        session.flush()
+    session.execute(sa.insert(Event), rows)  # row after row: ids grow in the order of what happened
 
 
 def _engine(url: str) -> sa.Engine:
@@ -155,6 +167,10 @@ def _engine(url: str) -> sa.Engine:
     def _on_begin(connection: sa.Connection) -> None:
         # A write takes its lock at once: upgrading a read later could fail halfway.
         options = connection.get_execution_options()
+        sync = options.get("sqlite_sync", "FULL")
+        if connection.info.get("sync", "FULL") != sync:
+            connection.exec_driver_sql(f"PRAGMA synchronous={sync}")
+            connection.info["sync"] = sync
         connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN IMMEDIATE"))
 
     return engine

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm import Session, joinedload, lazyload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from bot.domain.words import Author, Reason, State, Status, Topic, more_pressing
 from bot.store.tables import Conversation, HandOff, Identity, Message, Part
@@ -17,11 +18,37 @@ def replies_used(session: Session, conversation_id: int) -> int:
     return (
         session.scalar(
             sa.select(sa.func.count()).where(
-                Message.conversation_id == conversation_id, Message.author == Author.BOT
+                Message.conversation_id == conversation_id, Message.reply_no.is_not(None)
             )
         )
         or 0
     )
+
+
+def said_by_us(session: Session, conversation_id: int) -> tuple[int, Author | None]:
+    """How many of the two replies are spent, and which of us the customer heard last."""
+    used = sa.select(sa.func.count()).where(
+        Message.conversation_id == conversation_id, Message.reply_no.is_not(None)
+    )
+    heard = (
+        sa.select(Message.author)
+        .where(
+            Message.conversation_id == conversation_id,
+            Message.author.in_((Author.BOT, Author.AGENT)),
+            Message.status != Status.FAILED,  # the customer never saw it
+        )
+        .order_by(Message.id.desc())
+        .limit(1)
+    )
+    count, author = session.execute(sa.select(used.scalar_subquery(), heard.scalar_subquery())).one()
+    return count, author
+
+
+def whose(session: Session, conversation: Conversation) -> Identity:
+    """A locked conversation's identity with its contact, in one look."""
+    identity = session.get_one(Identity, conversation.identity_id, options=[joinedload(Identity.contact)])
+    set_committed_value(conversation, "identity", identity)
+    return identity
 
 
 def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
@@ -70,12 +97,13 @@ def unused(session: Session, account: str, external_id: str) -> str | None:
 
 def find_identity(session: Session, account: str, thread: str) -> Identity | None:
     """The identity of a channel's user, if they ever wrote."""
-    return session.scalar(sa.select(Identity).where(Identity.account == account, Identity.thread == thread))
+    here = sa.select(Identity).where(Identity.account == account, Identity.thread == thread)
+    return session.scalar(here.options(joinedload(Identity.contact)))
 
 
 def open_conversation(session: Session, identity: Identity) -> Conversation | None:
     """The one open conversation of a contact on a channel."""
-    return session.scalar(
+    found = session.scalar(
         for_update(
             sa.select(Conversation).where(
                 Conversation.contact_id == identity.contact_id,
@@ -84,6 +112,9 @@ def open_conversation(session: Session, identity: Identity) -> Conversation | No
             )
         )
     )
+    if found and found.identity_id == identity.id:
+        set_committed_value(found, "identity", identity)
+    return found
 
 
 def open_hand_off(session: Session, conversation_id: int) -> HandOff | None:

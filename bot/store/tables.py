@@ -40,10 +40,23 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class Word[E: Enum](TypeDecorator[E]):
-    """One of our words as plain text, with the CHECK that `one_of` writes."""
+    """One of our words as plain text, with the CHECK that `one_of` writes.
+
+    Comparisons name the word itself, not a parameter: a database uses an index on some of the rows
+    ("status IN ('queued', …)") only if it can see that the rows asked for are among them.
+    """
 
     impl = String(24)
     cache_ok = True
+
+    class Comparator(TypeDecorator.Comparator[Any]):
+        """Writes words out."""
+
+        def operate(self, op: Any, *other: Any, **more: Any) -> Any:
+            """Any comparison."""
+            return super().operate(op, *(_written_out(one, self.type) for one in other), **more)
+
+    comparator_factory = Comparator
 
     def __init__(self, kind: type[E]) -> None:
         super().__init__()
@@ -56,6 +69,14 @@ class Word[E: Enum](TypeDecorator[E]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> E | None:
         """Database to Python."""
         return None if value is None else self.kind(value)
+
+
+def _written_out(value: Any, type_: Any) -> Any:
+    if isinstance(value, Enum):
+        return sa.literal(value, type_, literal_execute=True)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_written_out(one, type_) for one in sorted(value)]
+    return value
 
 
 def one_of(column: str, kind: type[Enum], name: str) -> CheckConstraint:
@@ -99,6 +120,14 @@ class Contact(Table):
     """A person, on however many channels."""
 
     __tablename__ = "contact"
+    __table_args__ = (
+        Index(
+            "ix_contact_email",
+            "email",
+            sqlite_where=text("email IS NOT NULL"),
+            postgresql_where=text("email IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str | None] = mapped_column(String(200))
@@ -223,6 +252,7 @@ class Conversation(Table):
         ),
         Index("ix_conversation_state_last_message_at", "state", "last_message_at"),
         Index("ix_conversation_identity_id_id", "identity_id", "id"),
+        Index("ix_conversation_contact_id_id", "contact_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -273,18 +303,8 @@ class Message(Table):
         UniqueConstraint("account", "external_id"),
         # What an agent's page sends twice; a customer's is part of its external id.
         UniqueConstraint("conversation_id", "agent_id", "author", "client_id", name="uq_message_client_id"),
-        Index(
-            "ix_message_outbox",
-            "id",
-            sqlite_where=text("status IN ('queued', 'sending', 'unknown')"),
-            postgresql_where=text("status IN ('queued', 'sending', 'unknown')"),
-        ),
-        Index(
-            "ix_message_failed",
-            "id",
-            sqlite_where=text("status = 'failed'"),
-            postgresql_where=text("status = 'failed'"),
-        ),
+        Index("ix_message_status_id", "status", "id"),
+        Index("ix_message_conversation_id_id", "conversation_id", "id"),
         Index(
             "ix_message_open",
             "conversation_id",
@@ -295,7 +315,7 @@ class Message(Table):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     public_id: Mapped[str] = mapped_column(String(32), unique=True)
-    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id"), index=True)
+    conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id"))
     author: Mapped[Author]
     text: Mapped[str] = mapped_column(Text)
     attachments: Mapped[list[dict[str, str]]] = mapped_column(default=list)
@@ -375,7 +395,13 @@ class InboxItem(Table):
             sqlite_where=text("filed_at IS NULL"),
             postgresql_where=text("filed_at IS NULL"),
         ),
-        Index("ix_inbox_account_thread", "account", "thread"),
+        Index(
+            "ix_inbox_unfiled_thread",
+            "account",
+            "thread",
+            sqlite_where=text("filed_at IS NULL"),
+            postgresql_where=text("filed_at IS NULL"),
+        ),
         Index(
             "ix_inbox_about",
             "account",

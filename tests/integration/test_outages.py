@@ -176,7 +176,7 @@ async def _ask(answer: bytes, trickle: bool) -> None:
 
         serving = threading.Thread(target=serve)
         serving.start()
-        rasa = Rasa(f"http://127.0.0.1:{port}", timedelta(seconds=1), ROOT / "domain.yml")
+        rasa = Rasa((f"http://127.0.0.1:{port}",), timedelta(seconds=1), ROOT / "domain.yml")
         try:
             await rasa.read_and_reply(uuid.uuid4().hex, "hello", Context())
         finally:

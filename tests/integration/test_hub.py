@@ -1,0 +1,73 @@
+"""Live pages: each gets what it may see, in order, and a slow one holds nobody up and misses nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from bot import live
+from bot.live import Happened, Hub
+from bot.store.news import News, Work
+from tests.support import Shop
+
+
+@contextlib.asynccontextmanager
+async def running(shop: Shop) -> AsyncIterator[Hub]:
+    hub = Hub(shop.store)
+    shop.store.on_news(lambda told: hub.wake() if News(Work.LIVE) in told else None)
+    task = asyncio.create_task(hub.run())
+    yield hub
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def take(events: AsyncIterator[Happened], count: int) -> list[Happened]:
+    async with asyncio.timeout(20):
+        return [await anext(events) for _ in range(count)]
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def test_a_page_gets_its_own_stream_and_a_desk_gets_all(shop: Shop):
+    async def test() -> None:
+        async with running(shop) as hub:
+            mina, desk = hub.follow(0, "web/mina"), hub.follow(0)
+            await asyncio.to_thread(shop.writes, "hello", "mina")
+            first = await take(mina, 1), await take(desk, 1)
+            await asyncio.to_thread(shop.writes, "hello", "jonas")
+            await asyncio.to_thread(shop.writes, "again", "mina")
+            assert [h.stream for h in first[0] + await take(mina, 1)] == ["web/mina"] * 2
+            assert [h.stream for h in await take(desk, 2)] == ["web/jonas", "web/mina"]
+            await mina.aclose()  # type: ignore[attr-defined]
+            await desk.aclose()  # type: ignore[attr-defined]
+            assert not hub._followers
+
+    run(test)
+
+
+def test_a_page_that_reads_slowly_misses_nothing_and_keeps_little(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live, "BACKLOG", 3)
+
+    async def test() -> None:
+        async with running(shop) as hub:
+            slow, quick = hub.follow(0, "web/mina"), hub.follow(0, "web/mina")
+            await asyncio.to_thread(shop.writes, "0")
+            await take(slow, 1)
+            await take(quick, 1)
+            for number in range(1, 11):
+                await asyncio.to_thread(shop.writes, str(number))
+                (event,) = await take(quick, 1)
+                assert event.payload["text"] == str(number)
+            (followers,) = hub._followers.values()
+            assert max(len(f._waiting) for f in followers) == 3
+            assert [h.payload["text"] for h in await take(slow, 10)] == [str(n) for n in range(1, 11)]
+            await asyncio.to_thread(shop.writes, "11")
+            assert [h.payload["text"] for h in await take(slow, 1)] == ["11"]
+
+    run(test)

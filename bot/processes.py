@@ -121,7 +121,9 @@ async def keep(name: str, command: Sequence[str]) -> NoReturn:
     while True:
         started = asyncio.get_running_loop().time()
         environment = {} if name == "bot" else training.QUIET | training.ONE_THREAD
-        process = await children.start(command, environment, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE)
+        process = await children.start(
+            command, environment, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE
+        )
         log = asyncio.create_task(_pass_on(process))
         try:
             code = await process.wait()

@@ -104,7 +104,9 @@ def _counts(text: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray,
     words = _WORD.findall(plain)
     alone_and_paired = [*words, *map(" ".join, pairwise(words))]
     letters = np.concatenate(runs) if runs else np.empty(0, np.int32)
-    return _counted(letters), _counted(np.array([_hashed(w, WORD_COLUMNS) for w in alone_and_paired], np.int32))
+    return _counted(letters), _counted(
+        np.array([_hashed(w, WORD_COLUMNS) for w in alone_and_paired], np.int32)
+    )
 
 
 def _counted(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,12 +23,6 @@ class RecentTrackers(TrackerStore):
         self._keep = keep
         self._trackers: dict[str, DialogueStateTracker] = {}
 
-    async def create_tracker(self, sender_id: str, append_action_listen: bool = True) -> DialogueStateTracker:
-        """A tracker that listens already, so that Rasa has no session to start first."""
-        tracker = self.init_tracker(sender_id)
-        tracker.update(ActionExecuted(ACTION_LISTEN_NAME))
-        return tracker
-
     async def save(self, tracker: DialogueStateTracker) -> None:
         """Saves, and drops what is beyond the bound."""
         await self.stream_events(tracker)
@@ -37,10 +31,16 @@ class RecentTrackers(TrackerStore):
         while len(self._trackers) > self._keep:
             self._trackers.pop(next(iter(self._trackers)))
 
-    async def retrieve(self, sender_id: str) -> DialogueStateTracker | None:
-        """A copy: what a turn does to it counts once it is saved. None for one not saved, or dropped."""
-        found = self._trackers.get(sender_id)
-        return found.copy() if found else None
+    async def retrieve(self, sender_id: str) -> DialogueStateTracker:
+        """A copy: what a turn does to it counts once it is saved.
+
+        For a sender not saved, or dropped, a new one that listens already: Rasa has no session to start.
+        """
+        if found := self._trackers.get(sender_id):
+            return found.copy()
+        tracker = self.init_tracker(sender_id)
+        tracker.update(ActionExecuted(ACTION_LISTEN_NAME))
+        return tracker
 
     async def keys(self) -> Iterable[str]:
         """The sender of each."""

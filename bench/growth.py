@@ -12,14 +12,14 @@ from pathlib import Path
 from bench.ours import PAGES
 
 EACH = 999  # conversations of one customer
-AT_ONCE = 50_000  # conversations a transaction: what else writes waits for it
+AT_ONCE = 50  # customers a transaction: what else writes waits for it
 FIRST_CUSTOMER = 700_000_000
-FAR_ABOVE = 10_000_000  # ids that the product's own never reach meanwhile
 _AT = "strftime('%Y-%m-%d %H:%M:%S', 1600000000 + i * 60, 'unixepoch') || '.000000'"
 _PAGE = f"CAST({int(PAGES[0])} + (({FIRST_CUSTOMER} + i / {EACH}) % {len(PAGES)}) AS TEXT)"
 _THREAD = f"CAST({FIRST_CUSTOMER} + i / {EACH} AS TEXT)"
 _ROWS = "WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :end)"
-_CUSTOMER, _CONVERSATION = f":contact + i / {EACH}", ":conversation + i"
+_CUSTOMER, _IDENTITY = f":contact + i / {EACH}", f":identity + i / {EACH}"
+_CONVERSATION = ":conversation + i"
 _SAID = "'Hello, what are your opening hours please? I would like to come by.'"
 _ANSWER = (
     "'Our customer service answers Monday to Friday from 9:00 to 18:00 and Saturday from 10:00 to 14:00.'"
@@ -29,11 +29,11 @@ _STATEMENTS = (
     f"SELECT {_CUSTOMER}, 'Kim', {_AT} FROM n WHERE i % {EACH} = 0",
     "INSERT INTO identity "
     "(id, contact_id, channel, account, thread, created_at, wrote_at, noticed_at, named_at) "
-    f"SELECT {_CUSTOMER}, {_CUSTOMER}, 'messenger', {_PAGE}, {_THREAD}, {_AT}, {_AT}, {_AT}, {_AT} "
+    f"SELECT {_IDENTITY}, {_CUSTOMER}, 'messenger', {_PAGE}, {_THREAD}, {_AT}, {_AT}, {_AT}, {_AT} "
     f"FROM n WHERE i % {EACH} = 0",
     "INSERT INTO conversation (id, contact_id, identity_id, channel, state, opened_at, last_message_at, "
     "closed_at, answered, misses, language, lease_no, tries) "
-    f"SELECT {_CONVERSATION}, {_CUSTOMER}, {_CUSTOMER}, 'messenger', 'closed', {_AT}, {_AT}, {_AT}, "
+    f"SELECT {_CONVERSATION}, {_CUSTOMER}, {_IDENTITY}, 'messenger', 'closed', {_AT}, {_AT}, {_AT}, "
     "'store_hours', 0, 'en', 1, 0 FROM n",
     "INSERT INTO inbox "
     "(public_id, channel, account, external_id, thread, kind, payload, at, received_at, filed_at) "
@@ -56,18 +56,20 @@ _STATEMENTS = (
 )
 
 
-def fill(database: Path, already: int, messages: int) -> list[str]:
-    """Adds conversations until that many messages have been filled in; returns the customers there are."""
+def fill(database: Path, customers: int, more: int) -> list[str]:
+    """Adds the history of `more` customers to those filled in before; returns the added ones."""
     with sqlite3.connect(database, timeout=60, isolation_level=None) as connection:
-        for first in range(already // 2, messages // 2, AT_ONCE):
-            values = {
-                "first": first, "end": min(first + AT_ONCE, messages // 2),
-                "contact": FAR_ABOVE, "conversation": FAR_ABOVE,
-            }  # fmt: skip
+        for first in range(customers, customers + more, AT_ONCE):
+            last = min(first + AT_ONCE, customers + more)
             connection.execute("BEGIN IMMEDIATE")
+            values = {"first": first * EACH, "end": last * EACH}
+            # The product goes on with ids above the greatest, and so do we: what i counts from is taken off.
+            for table, start in (("contact", first), ("identity", first), ("conversation", first * EACH)):
+                (greatest,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+                values[table] = greatest + 1 - start
             for statement in _STATEMENTS:
-                connection.execute(f"{statement[: statement.index('SELECT')]} {_ROWS} "
-                                   f"{statement[statement.index('SELECT') :]}", values)  # fmt: skip
+                insert, select, rows = statement.partition("SELECT")
+                connection.execute(f"{insert} {_ROWS} {select}{rows}", values)
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return [str(FIRST_CUSTOMER + number) for number in range(messages // 2 // EACH)]
+    return [str(FIRST_CUSTOMER + number) for number in range(customers, customers + more)]

@@ -192,7 +192,8 @@ def write(results: Results) -> None:
         f"`make bench`{' QUICK=1' if about['quick'] else ''} wrote this page on {about['at'][:10]}, on "
         f"{about['machine']}, commit {about['commit']}; clients and servers shared the machine.\n\n"
         f"Stock Rasa 3.6.21 is what `rasa init` gives, pipeline and policies, trained on our "
-        f"{training.get('examples', MISSING)} examples for {training.get('epochs', MISSING)} epochs, not 100: "
+        f"{training.get('examples', MISSING)} examples for {training.get('epochs', MISSING)} epochs, "
+        "not 100; "
         "an answer takes as long whether a network was trained for long or not, only its shape counts "
         "(`make bench EPOCHS=100` trains the full time, which takes hours).\n"
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import ours, page, stock
-from bench.growth import fill
+from bench.growth import EACH, fill
 from bench.judging import blind
 from bench.live import live
 from bench.load import Http, Run, open_loop
@@ -164,17 +165,16 @@ class Bench:
                 return [str(next(self._customers)) for _ in range(round(10 * seconds))]
 
             await load(fresh(4))
-            stored, used = 0, 0
+            known = 0  # customers with a history
             for messages in (0, 10_000, 100_000, *(() if self.quick else (1_000_000,))):
                 start = time.perf_counter()
-                known = await asyncio.to_thread(fill, product.database, stored, messages)
-                filled = time.perf_counter() - start
+                wanted = math.ceil(messages / (2 * EACH))
+                added = await asyncio.to_thread(fill, product.database, known, wanted - known)
+                known, filled = wanted, time.perf_counter() - start
                 await load(fresh(1))
                 point = {"messages": messages, "fill": filled, "new": await load(fresh(self.seconds))}
-                old = known[used : used + 10 * self.seconds]
-                used += len(old)
+                old = added[: 10 * self.seconds]
                 points.append(point | {"old": await load(old) if old else None})
-                stored = messages
             http.close()
         return {"points": points}
 

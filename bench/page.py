@@ -189,8 +189,8 @@ def _trained(training: dict[str, Any]) -> str:
     if training["epochs"] >= 100:
         return said
     return (
-        f"{said} instead of 100: an answer takes as long whether a network was trained for long or not, only its "
-        "shape counts (`make bench EPOCHS=100` trains the full time, which takes hours)"
+        f"{said} instead of 100: an answer takes as long whether a network was trained for long or not, "
+        "only its shape counts (`make bench EPOCHS=100` trains the full time, which takes hours)"
     )
 
 

@@ -29,9 +29,9 @@ from typing import Any
 from bench import ours, page, stock
 from bench.growth import EACH, fill
 from bench.judging import blind
-from bench.live import live
 from bench.load import Http, Run, open_loop
 from bench.machine import RASA_PYTHON, ROOT, family, machine, processor
+from bench.open_pages import live
 from bench.webhook import flood, settled
 from bot.domain.words import Topic
 from bot.training import ONE_THREAD, QUIET, train

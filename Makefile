@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run train test check fix chaos bench-nlu lock clean
+.PHONY: help setup run train test check fix chaos bench-nlu bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ chaos: setup ## Kill processes at random, count what was lost or doubled (40 min
 bench-nlu: setup ## Measure judgement: make bench-nlu DATA=folder with dev.jsonl and hint3/
 	@LOG_LEVEL=ERROR RASA_TELEMETRY_ENABLED=false TF_CPP_MIN_LOG_LEVEL=3 .venv-rasa/bin/python -W ignore -m bench.nlu $(DATA)
 	@TF_CPP_MIN_LOG_LEVEL=3 .venv-rasa/bin/python -W ignore -m bench.threshold $(DATA)
+
+bench: setup ## Measure speed beside stock Rasa, write docs/performance.md (QUICK=1, EPOCHS=100, ONLY="ours growth")
+	@$(BIN)/python -m bench.performance $(if $(QUICK),--quick) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(ONLY),--only $(ONLY))
 
 lock: $(UV) ## Resolve both lock files anew
 	$(UV) pip compile -q --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header --upgrade pyproject.toml --group dev -o requirements/bot.txt

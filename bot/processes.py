@@ -136,8 +136,10 @@ async def keep(name: str, command: Sequence[str]) -> NoReturn:
     pause = RESTART_FIRST
     while True:
         started = asyncio.get_running_loop().time()
-        quiet = {} if name == "bot" else training.QUIET
-        process = await children.start(command, quiet, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE)
+        environment = {} if name == "bot" else training.QUIET | training.ONE_THREAD
+        process = await children.start(
+            command, environment, stderr=asyncio.subprocess.PIPE, limit=LONGEST_LINE
+        )
         log = asyncio.create_task(_pass_on(process))
         try:
             code = await process.wait()

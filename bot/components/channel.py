@@ -13,16 +13,18 @@ from typing import Any
 
 from rasa.core.agent import Agent
 from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
+from rasa.shared.core.events import UserUttered
 from rasa.shared.nlu.constants import ENTITIES, INTENT, TEXT
 from sanic import Blueprint
 from sanic.exceptions import InvalidUsage
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
+from bot.components.look_up import facts_for
 from bot.components.plan import ANSWERS, AUTOMATED, READS_ON
 from bot.components.policy import DECISION
 from bot.components.times import spoken
-from bot.components.turns import CONTEXT
+from bot.components.turns import CONTEXT, FACTS
 from bot.domain.rule import Context
 from bot.domain.words import Button
 
@@ -148,14 +150,27 @@ class TurnInput(InputChannel):
             agent = request.app.ctx.agent
             if agent is None or not agent.is_ready():
                 return json({"error": "The model isn't loaded yet."}, status=503)
-            output = Collected()
-            await on_new_message(incoming.message(output))
+            message = incoming.message(Collected())
+            await prepare(message, agent)
+            await on_new_message(message)
             decision = await _decision(agent, incoming.turn)
             if decision is None:
                 return json({"error": "The turn couldn't be decided; see Rasa's log."}, status=500)
-            return json({**decision, "text": joined(output.messages), "buttons": buttons(output.messages)})
+            said = message.output_channel.messages
+            return json({**decision, "text": joined(said), "buttons": buttons(said)})
 
         return routes
+
+
+async def prepare(message: UserMessage, agent: Agent) -> None:
+    """Reads a message, and looks up the order that it turns out to be about."""
+    if message.parse_data is None:
+        message.parse_data = await agent.parse_message(message.text)
+    read = message.parse_data
+    uttered = UserUttered(message.text, read[INTENT], read[ENTITIES], read, metadata=message.metadata)
+    facts = await facts_for(uttered, agent.action_endpoint)
+    if facts is not None:
+        message.metadata[FACTS] = facts
 
 
 async def _decision(agent: Agent, turn: str) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ PHONE, CARD, TRACKING = "phone_number", "card_number", "tracking_number"
 _EMAIL = re.compile(r"\w(?:[\w.+'-]*\w)?@\w(?:[\w-]*\w)?(?:\.\w(?:[\w-]*\w)?)+", re.ASCII)
 # Full-width forms such as ＃１００２３ as their usual ones, and a long-vowel mark typed as a dash.
 _USUAL_FORMS = {0x3000: " ", **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}}
+_DIGIT = re.compile(r"\d")
 _DASH = re.compile(r"(?<=\d)[ー−‐–—](?=\d)")
 _EASTERN = r"[぀-ヿ㐀-鿿가-힣ㄱ-ㆎ]"  # kana, Han, Hangul
 _DATE = re.compile(
@@ -123,7 +124,8 @@ def details_in(text: str) -> list[Detail]:
     text = _DASH.sub("-", text.translate(_USUAL_FORMS))  # as long as before: places stay right
     emails = [Detail(EMAIL, m[0].lower(), m.start(), m.end()) for m in _EMAIL.finditer(text)]
     without_emails = _EMAIL.sub(lambda match: " " * len(match[0]), text)
-    numbers = [detail for span in _pipeline()(without_emails).ents if (detail := _detail(span))]
+    spans = _pipeline()(without_emails).ents if _DIGIT.search(without_emails) else ()
+    numbers = [detail for span in spans if (detail := _detail(span))]
     return sorted(emails + numbers, key=lambda detail: detail.start)
 
 

@@ -88,11 +88,15 @@ class SentenceFeaturizer(DenseFeaturizer, GraphComponent):
                 message.set(PARTS, parts)
         return messages
 
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """One vector of length 1 a text."""
+        return self._encoder.encode([without_details(text) for text in texts])
+
     def _encoded(self, cut: Sequence[Sequence[str]]) -> list[list[Part]]:
         if not cut:
             return []
         texts = [text for parts in cut for text in parts]
-        vectors = self._encoder.encode([without_details(text) for text in texts])
+        vectors = self.encode(texts)
         parts = [Part(text, vector) for text, vector in zip(texts, vectors, strict=True)]
         ends = accumulate((len(parts) for parts in cut), initial=0)
         return [parts[start:end] for start, end in pairwise(ends)]

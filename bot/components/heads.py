@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.svm import LinearSVC
 
+from bot.components.spelling import Spelled
+
 # Of the sentence vector's 512. The examples hardly differ in the others (90 % of the variance is in
 # these), and a message is compared with all examples in a quarter of the time.
 DIRECTIONS = 192
+_FEW = 8  # vectors up to which one product each takes less than all in one, which copies the examples first
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,10 @@ class Lines:
     bias: np.ndarray
 
     @classmethod
-    def fit(cls, vectors: np.ndarray, spelled: csr_matrix, labels: Sequence[str], strength: float) -> Lines:
+    def fit(cls, vectors: np.ndarray, spelled: Spelled, labels: Sequence[str], strength: float) -> Lines:
         """Learns `labels`, two or more; `vectors` and `spelled` have one row an example."""
         machine = LinearSVC(C=strength, class_weight="balanced", tol=1e-2, max_iter=300, random_state=0)
-        machine.fit(hstack([csr_matrix(vectors), spelled], format="csr"), np.array(labels))
+        machine.fit(hstack([csr_matrix(vectors), spelled.matrix()], format="csr"), np.array(labels))
         weights, bias = machine.coef_.astype(np.float32), machine.intercept_.astype(np.float32)
         if len(machine.classes_) == 2:  # scikit-learn keeps only the second label's row
             weights, bias = np.vstack([-weights, weights]), np.hstack([-bias, bias])
@@ -41,7 +45,7 @@ class Lines:
         meaning, spelling = (np.ascontiguousarray(part.T) for part in np.split(weights, [size], axis=1))
         return cls(machine.classes_, meaning, spelling, bias)
 
-    def margins(self, vectors: np.ndarray, spelled: csr_matrix) -> np.ndarray:
+    def margins(self, vectors: np.ndarray, spelled: Spelled) -> np.ndarray:
         """One row a text, one column a label: on which side of the label's line it is, and how far."""
         return vectors @ self.meaning + spelled @ self.spelling + self.bias
 
@@ -62,18 +66,25 @@ class Neighbours:
 
     def cosines(self, vectors: np.ndarray) -> np.ndarray:
         """One row a vector, one column an example; nearly -1 to 1."""
-        return (vectors @ self.directions) @ self.examples.T
+        turned = vectors @ self.directions
+        if len(turned) > _FEW:
+            return turned @ self.examples.T
+        return np.stack([self.examples @ vector for vector in turned])
 
 
-def groups_of(labels: np.ndarray) -> list[np.ndarray]:
-    """Where each label's examples are, the labels in alphabetical order."""
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+def groups_of(labels: np.ndarray) -> list[np.ndarray | slice]:
+    """Where each label's examples are, the labels in alphabetical order; slices if they stand together."""
+    names, starts = np.unique(labels, return_index=True)
+    if np.all(labels[:-1] <= labels[1:]):
+        return [slice(start, end) for start, end in pairwise((*starts, len(labels)))]
+    return [np.flatnonzero(labels == name) for name in names]
 
 
-def closeness(cosines: np.ndarray, groups: Sequence[np.ndarray], nearest: int) -> np.ndarray:
+def closeness(cosines: np.ndarray, groups: Sequence[np.ndarray | slice], nearest: int) -> np.ndarray:
     """One row a text, one column a group: the mean cosine, 0 to 1, to its `nearest` examples."""
     means = []
     for group in groups:
-        kept = min(nearest, len(group))
-        means.append(np.partition(cosines[:, group], -kept, axis=1)[:, -kept:].mean(axis=1))
+        of_group = cosines[:, group]
+        kept = min(nearest, of_group.shape[1])
+        means.append(np.partition(of_group, -kept, axis=1)[:, -kept:].sum(axis=1) / kept)
     return np.clip(np.stack(means, axis=1), 0.0, 1.0)

@@ -57,6 +57,7 @@ _CHATTED = (  # and what a chat with a shop adds
 _KNOWN = STOP_WORDS.difference(_SHARED.split()).union(_CHATTED.split())
 
 
+@lru_cache(maxsize=64)  # a turn is looked at several times in a row
 def language_of(text: str, before: str | None = None) -> str:
     """`en`, `ko`, `ja` or `other`.
 
@@ -96,7 +97,6 @@ def _in_japanese_type(text: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=64)  # a turn is looked at several times in a row
 def _is_english(words: str) -> bool:
     listed = words.split()
     known = sum(word in _KNOWN for word in listed) / len(listed)

@@ -105,6 +105,7 @@ def _noted(turn: Turn, context: Context, decision: Decision) -> dict[str, Any]:
     """The slots that the responses and the channel need."""
     reading = turn.reading
     return {
+        **(turn.facts or {}),
         "language": turn.language,
         "opens_at": spoken(context.opens_at, turn.language),
         DECISION: {

@@ -47,12 +47,12 @@ class Model:
     tone: Lines | None  # None: no example is marked as upset
 
     @cached_property
-    def by_intent(self) -> list[np.ndarray]:
-        """Where the neighbours of each intent are."""
+    def by_intent(self) -> list[np.ndarray | slice]:
+        """Where the neighbours of each intent are: side by side, which is quicker to look through."""
         return groups_of(self.intents)
 
     @cached_property
-    def by_tone(self) -> list[np.ndarray]:
+    def by_tone(self) -> list[np.ndarray | slice]:
         """Where the calm neighbours are, and the upset ones."""
         return groups_of(self.tones)
 
@@ -181,11 +181,12 @@ class MessageReader(GraphComponent, IntentClassifier):
         spelled = spelling.features(texts)
         topic = Lines.fit(vectors, spelled, intents, self.config["topic"]["strength"])
         marked = UPSET in tones
+        together = np.argsort(intents, kind="stable")
         self._model = Model(
             spelling,
-            Neighbours.of(vectors),
-            intents=np.searchsorted(topic.labels, intents),
-            tones=np.array([tone == UPSET for tone in tones]),
+            Neighbours.of(vectors[together]),
+            intents=np.searchsorted(topic.labels, intents)[together],
+            tones=np.array([tone == UPSET for tone in tones])[together],
             topic=topic,
             tone=Lines.fit(vectors, spelled, tones, self.config["tone"]["strength"]) if marked else None,
         )

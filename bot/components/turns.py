@@ -23,7 +23,7 @@ from bot.components.wishes import PERSON
 from bot.domain.rule import Action, Context, Decision, Detail, Found, Proposal, Reading, decide, last_word
 from bot.domain.words import Remark, State, Topic
 
-CONTEXT = "context"  # the key in a message's metadata
+CONTEXT, FACTS = "context", "facts"  # the keys in a message's metadata
 _INTENTS: dict[str, Topic | Remark] = {word.value: word for kind in (Topic, Remark) for word in kind}
 _NOT_SAID = (ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME)
 
@@ -59,10 +59,20 @@ class Turn:
         )
 
     @property
+    def facts(self) -> dict[str, Any] | None:
+        """What this turn's look-up set, as the channel sent it along or as the action did it; None before.
+
+        Empty if the action told nothing.
+        """
+        sent: dict[str, Any] | None = (self.message.metadata or {}).get(FACTS)
+        return self.slots if sent is None and LOOK_UP in self.done else sent
+
+    @property
     def order(self) -> OrderFacts:
         """What this turn's look-up found out."""
-        known = {name: bool(self.slots.get(name)) for name in ("carrier", "tracking", "eta")}
-        return OrderFacts(self.slots.get("progress") or "other", **known)
+        facts = self.facts or {}
+        known = {name: bool(facts.get(name)) for name in ("carrier", "tracking", "eta")}
+        return OrderFacts(facts.get("progress") or "other", **known)
 
     @property
     def _intent(self) -> Topic | Remark | None:
@@ -88,10 +98,8 @@ class Turn:
 
     @property
     def _found(self) -> Found | None:
-        """None before the look-up; FAILED when it ran and told nothing (the action server is down)."""
-        if LOOK_UP not in self.done:
-            return None
-        return Found(self.slots.get("found") or Found.FAILED)
+        """None before the look-up; FAILED when it told nothing (the action server is down)."""
+        return None if self.facts is None else Found(self.facts.get("found") or Found.FAILED)
 
     def _entity(self, name: str) -> str | None:
         values = (e.get("value") for e in self.message.entities if e.get("entity") == name)

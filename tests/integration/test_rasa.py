@@ -1,6 +1,7 @@
 """What runs inside Rasa, in Rasa's own environment and with its own tools."""
 
 import asyncio
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -41,6 +42,23 @@ def test_whole_conversations_go_as_the_test_stories_say(model: Path, tmp_path: P
         "--out", tmp_path, "--fail-on-prediction-errors",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_a_turn_costs_rasa_no_more_than_it_did(model: Path):
+    """Counts, not times. A regression shows as one more call, or as a fifth more functions called."""
+    done = run("-m", "tests.turn_cost", model)
+    assert done.returncode == 0, done.stderr[-3000:]
+    costs = json.loads(done.stdout.splitlines()[-1])
+    question, order = costs["question"], costs["order"]
+    assert "9:00" in question["said"]
+    assert "10023" in order["said"]
+    for cost in (question, order):
+        assert cost["encoder"] == 1  # all parts of a message at once
+        assert cost["graph"] == 4  # reading; that it is a bot; the answer; to listen
+    assert question.get("action server", 0) == 0
+    assert order["action server"] == 1
+    assert question["functions"] < 5_300  # 4,409 when this was written
+    assert order["functions"] < 6_600  # 5,504
 
 
 def test_a_change_of_any_input_trains_anew_and_no_change_does_not(tmp_path: Path):

@@ -1,0 +1,251 @@
+"""How fast: Reply Twice and a stock Rasa bot side by side, in one run on this machine.
+
+    make bench          everything (some twenty minutes after the stock bot's training)
+    make bench QUICK=1  a few minutes, for a first impression
+
+Each part writes what it found to `.bench/results.json` as soon as it is done, and `docs/performance.md`
+is made from that file: a part that fails costs its own rows only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+
+from bench import ours, page, stock
+from bench.growth import EACH, fill
+from bench.judging import blind
+from bench.load import Http, Run, open_loop
+from bench.machine import RASA_PYTHON, ROOT, family, machine, processor
+from bench.open_pages import live
+from bench.webhook import flood, settled
+from bot.domain.words import Topic
+from bot.training import ONE_THREAD, QUIET, train
+
+RESULTS = stock.CACHE / "results.json"
+TARGET = 0.5  # seconds at the 99th percentile: as long as that holds, a load is sustained
+RATES = (10, 20, 30, 45, 65, 90, 120, 160, 210, 280)
+ORDERS = (
+    "Where is my order 10023? My e-mail is mina@example.com",
+    "Has order 10024 left yet? jonas@example.com",
+    "status of 10025 please, yuki@example.com",
+    "My parcel 10027 should be here by now, liam@example.com",
+)
+Ask = Callable[[str], Awaitable[Any]]
+
+
+def questions() -> list[str]:
+    """What customers ask, in English: messages that training never saw, of every topic but orders."""
+    topics = {topic.value for topic in Topic} - {Topic.ORDER_STATUS.value}
+    asked = blind(ROOT / "tests" / "nlu" / "blind.jsonl")
+    return [e.text for e in asked if e.lang == "en" and e.label in topics and not e.upset]
+
+
+def mixed() -> list[str]:
+    """Three questions to one order."""
+    some, orders = iter(questions()), cycle(ORDERS)
+    return [text for three in zip(some, some, some, strict=False) for text in (*three, next(orders))]
+
+
+class Bench:
+    """The parts of the run, and how long each takes."""
+
+    def __init__(self, folder: Path, quick: bool, epochs: int) -> None:
+        self.folder, self.quick, self.epochs = folder, quick, epochs
+        self.seconds = 4 if quick else 12
+        self._customers = count(1_000_000)
+
+    async def stock(self) -> dict[str, Any]:
+        """The stock bot."""
+        model, facts = await asyncio.to_thread(stock.trained, self.epochs)
+        async with stock.running(self.folder / "stock", model) as (bot, start):
+            http = Http(bot.port)
+
+            async def load(rate: float, seconds: float, texts: Sequence[str]) -> Run:
+                async def ask(number: int) -> None:
+                    await stock.ask(http, str(next(self._customers)), texts[number % len(texts)])
+
+                return await open_loop(rate, seconds, ask)
+
+            found = {"training": facts, "start": start, **await self._loads(load, bot.pids())}
+            found["memory"] = bot.memory()
+            http.close()
+        return found
+
+    async def ours(self) -> dict[str, Any]:
+        """Reply Twice, whole path, over both channels."""
+        async with ours.running(self.folder / "ours") as (product, meta, (accepts, answers)):
+            http = Http(product.port)
+
+            async def web(rate: float, seconds: float, texts: Sequence[str]) -> Run:
+                guests = await ours.visitors(http, round(rate * seconds))
+
+                async def ask(number: int) -> None:
+                    await guests[number].ask(texts[number % len(texts)])
+
+                run = await open_loop(rate, seconds, ask)
+                for guest in guests:
+                    guest.leave()
+                await settled(product)
+                return run
+
+            async def messenger(rate: float, seconds: float, texts: Sequence[str]) -> Run:
+                async def ask(number: int) -> None:
+                    await meta.ask(http, str(next(self._customers)), texts[number % len(texts)])
+
+                run = await open_loop(rate, seconds, ask)
+                await settled(product)
+                return run
+
+            found: dict[str, Any] = {"accepts": accepts, "answers": answers}
+            for name, load in (("web", web), ("messenger", messenger)):
+                found[name] = await self._loads(load, family(product.process.pid))
+            found["memory"] = product.memory()
+            http.close()
+        return found
+
+    async def _loads(
+        self, load: Callable[[float, float, Sequence[str]], Awaitable[Run]], pids: Sequence[int]
+    ) -> dict[str, Any]:
+        """Questions and orders at 10 a second, then more and more of both."""
+        await load(5, 4, mixed())  # what is loaded late is loaded now
+        found: dict[str, Any] = {}
+        for name, texts in (("faq", questions()), ("order", ORDERS)):
+            before = processor(pids)
+            run = await load(10, self.seconds, texts)
+            found[name] = run.to_json() | {"processor": (processor(pids) - before) / run.asked}
+        steps: list[Run] = []
+        for rate in RATES:
+            steps.append(await load(rate, self.seconds, mixed()))
+            if not holds(steps[-1]):
+                held = steps[-2].rate if len(steps) > 1 else rate / 4
+                between = round((rate * held) ** 0.5)
+                steps.append(await load(between, self.seconds, mixed()))
+                break
+        found["steps"] = [run.to_json() for run in sorted(steps, key=lambda run: run.rate)]
+        found["sustained"] = max((run.rate for run in steps if holds(run)), default=0)
+        return found
+
+    async def webhook(self) -> dict[str, Any]:
+        """A flood of webhooks."""
+        async with ours.running(self.folder / "webhook") as (product, _meta, _times):
+            return await flood(product, rate=300, seconds=10 if self.quick else 60)
+
+    async def growth(self) -> dict[str, Any]:
+        """Answer time as history grows, for new customers and for those with 999 conversations."""
+        points: list[dict[str, Any]] = []
+        async with ours.running(self.folder / "growth") as (product, meta, _times):
+            http = Http(product.port)
+
+            async def load(customers: Sequence[str]) -> dict[str, Any]:
+                texts = questions()
+
+                async def ask(number: int) -> None:
+                    await meta.ask(http, customers[number], texts[number % len(texts)])
+
+                run = await open_loop(10, len(customers) / 10, ask)
+                await settled(product)
+                return run.to_json()
+
+            def fresh(seconds: float) -> list[str]:
+                return [str(next(self._customers)) for _ in range(round(10 * seconds))]
+
+            await load(fresh(4))
+            known = 0  # customers with a history
+            for messages in (0, 10_000, 100_000, *(() if self.quick else (1_000_000,))):
+                start = time.perf_counter()
+                wanted = math.ceil(messages / (2 * EACH))
+                added = await asyncio.to_thread(fill, product.database, known, wanted - known)
+                known, filled = wanted, time.perf_counter() - start
+                await load(fresh(1))
+                point = {"messages": messages, "fill": filled, "new": await load(fresh(self.seconds))}
+                old = added[: 10 * self.seconds]
+                points.append(point | {"old": await load(old) if old else None})
+            http.close()
+        return {"points": points}
+
+    async def live(self) -> dict[str, Any]:
+        """Open pages."""
+        async with ours.running(self.folder / "live") as (product, _meta, _times):
+            chats, desks = (100, 10) if self.quick else (500, 50)
+            return await live(product, chats, desks, replies=50 if self.quick else 200)
+
+    async def decision(self) -> dict[str, Any]:
+        """What Rasa's process spends on a message, by the processor's clock."""
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [RASA_PYTHON, "-W", "ignore", "-m", "bench.turn", await train(), "--json",
+             "--every", "8" if self.quick else "2"],
+            cwd=ROOT, env=os.environ | QUIET | ONE_THREAD,
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def holds(run: Run) -> bool:
+    """Whether a load was sustained: everything answered, and nearly all of it soon enough."""
+    return run.answered == run.asked and run.p99 is not None and run.p99 <= TARGET
+
+
+PARTS = ("stock", "ours", "decision", "webhook", "growth", "live")
+
+
+async def run(parts: Sequence[str], quick: bool, epochs: int) -> dict[str, Any]:
+    """Runs the parts; a part that fails is noted and the next goes on."""
+    stock.CACHE.mkdir(exist_ok=True)
+    results: dict[str, Any] = (
+        json.loads(RESULTS.read_text()) if RESULTS.exists() and set(parts) != set(PARTS) else {}
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    results["about"] = {
+        "at": datetime.now().astimezone().isoformat(timespec="minutes"), "quick": quick, "machine": machine(),
+        "commit": commit.stdout.strip(),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="reply-twice-bench-") as folder:
+        bench = Bench(Path(folder), quick, epochs)
+        for part in parts:
+            print(f"{datetime.now().astimezone():%H:%M:%S} {part} …", flush=True)
+            try:
+                results[part] = await getattr(bench, part)()
+            except Exception as error:
+                traceback.print_exc()
+                results[part] = {"failed": f"{type(error).__name__}: {error}"[:400]}
+            RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    return results
+
+
+def main() -> None:
+    """Measures, prints the table, writes `docs/performance.md` and its pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument(
+        "--only", nargs="*", choices=PARTS, default=PARTS, help="the others stay as they were"
+    )
+    parser.add_argument("--epochs", type=int, default=3, help="of the stock bot's training; rasa init: 100")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # what was started is ended too
+    results = asyncio.run(run(options.only, options.quick, options.epochs))
+    print(page.table(results))
+    if not options.no_page:
+        page.write(results)
+
+
+if __name__ == "__main__":
+    main()

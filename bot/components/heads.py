@@ -34,9 +34,15 @@ class Lines:
     bias: np.ndarray
 
     @classmethod
-    def fit(cls, vectors: np.ndarray, spelled: Spelled, labels: Sequence[str], strength: float) -> Lines:
-        """Learns `labels`, two or more; `vectors` and `spelled` have one row an example."""
-        machine = LinearSVC(C=strength, class_weight="balanced", tol=1e-2, max_iter=300, random_state=0)
+    def fit(
+        cls, vectors: np.ndarray, spelled: Spelled, labels: Sequence[str], strength: float, even: bool
+    ) -> Lines:
+        """Learns `labels`, two or more; `vectors` and `spelled` have one row an example.
+
+        `even`: a label of few examples counts as much as one of many.
+        """
+        balance = "balanced" if even else None
+        machine = LinearSVC(C=strength, class_weight=balance, tol=1e-2, max_iter=300, random_state=0)
         machine.fit(hstack([csr_matrix(vectors), spelled.matrix()], format="csr"), np.array(labels))
         weights, bias = machine.coef_.astype(np.float32), machine.intercept_.astype(np.float32)
         if len(machine.classes_) == 2:  # scikit-learn keeps only the second label's row

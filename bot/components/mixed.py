@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.words import Remark, Topic
 
@@ -11,6 +11,9 @@ MOST_TOPICS = 2  # in one reply; a customer with more questions than that talks 
 # From here on (a confidence) the whole message is clear: a question in it that means nothing by itself
 # ("and how would that work?") belongs to it. Only what is as clearly no matter of a shop's stands apart.
 CLEAR, STRANGE = 0.8, 0.9
+# What isn't understood goes to a person anyway; from here on the likeliest reason for one is named.
+LIKELY = 0.3
+_NAMED = (Remark.ASK_PERSON.value, Remark.ACCOUNT.value, Remark.NO_DETAILS.value)
 
 _TOPICS = frozenset(topic.value for topic in Topic)
 # What goes to a person wherever in the message it stands, the first that is found.
@@ -70,6 +73,12 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
     if topics and (whole.intent == topics[0] or len(sure) == len(parts)):
         return Matter(topics[0], max(part.confidence for part in sure if part.intent == topics[0]))
     return Matter(whole.intent if whole_is_sure else None, whole.confidence)
+
+
+def named(matter: Matter, whole: Guess) -> Matter:
+    """A matter that isn't sure, with the reason for a person that the whole message most likely is."""
+    likely = matter.intent is None and whole.intent in _NAMED and whole.confidence >= LIKELY
+    return replace(matter, intent=whole.intent) if likely else matter
 
 
 def _is_open(part: Guess, whole: Guess, threshold: float) -> bool:

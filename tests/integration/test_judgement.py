@@ -32,6 +32,7 @@ NLU = ROOT / "tests" / "nlu"
 EXAMPLES = [
     *blind(NLU / "blind.jsonl"),
     *blind(NLU / "blind_2.jsonl"),
+    *blind(NLU / "blind_3.jsonl"),
     *held_out(NLU / "held_out.yml", "en"),
     *held_out(NLU / "held_out_ko.yml", "ko"),
     *held_out(NLU / "held_out_ja.yml", "ja"),

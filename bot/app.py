@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import accounts, courtesy, delivery, inbox, live, operations, turns
+from bot import accounts, courtesy, delivery, feedback, inbox, live, operations, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.graph import Graph
-from bot.desk import agents, api, dead_letters, events, pages
+from bot.desk import agents, api, dead_letters, events, pages, promises, routing
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -37,6 +37,7 @@ from bot.widget import routes as widget
 POLL = 0.25  # seconds between two looks for due work; a new message wakes the workers at once
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
 IDLE_POLL = 30.0  # seconds between two looks for conversations that ended by silence
+SETTINGS_POLL = 5.0  # seconds until a setting changed elsewhere is read
 READY_POLL = 0.3
 Step = Callable[[], Awaitable[bool]]  # does one piece of work; says whether there was any
 STATUS: dict[type, int] = {
@@ -69,6 +70,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     brain = brain or Rasa(settings.rasa_url, settings.brain_patience, ROOT / "domain.yml")
     jobs = Jobs()
     services = Services(settings, store, brain, hub, utc_now, jobs.bell.ring)
+    services.runtime.reload()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -131,9 +133,12 @@ class Jobs:
             (lambda: delivery.deliver(services, graph), workers),
             (lambda: courtesy.notice(services, graph), 1),
             (lambda: courtesy.ask_name(services, graph), 1),
+            (lambda: feedback.ask(services, graph), 1),
+            (self._care(services), 1),
         ]
         tasks = [asyncio.create_task(self._repeat(step)) for step, count in steps for _ in range(count)]
         tasks.append(asyncio.create_task(self._repeat(self._closing(services), IDLE_POLL)))
+        tasks.append(asyncio.create_task(self._repeat(self._settings(services), SETTINGS_POLL)))
         yield
         self._stopping = True
         self.bell.ring()
@@ -144,9 +149,8 @@ class Jobs:
         await asyncio.gather(*late, return_exceptions=True)  # each gives back what it has in hand
 
     def _filing(self, services: Services) -> Step:
-        settings = services.settings
-
         async def step() -> bool:
+            settings = services.settings
             filed = await run_in_threadpool(
                 inbox.file_all, services.store, services.clock(), settings.burst, settings.idle
             )
@@ -168,6 +172,23 @@ class Jobs:
             closed = await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle)
             lost = await run_in_threadpool(dead_letters.hand_over_unsettled, services.store, services.clock())
             return bool(closed or lost)
+
+        return step
+
+    def _care(self, services: Services) -> Step:
+        async def step() -> bool:
+            promised = await run_in_threadpool(promises.tend, services)
+            moved = await run_in_threadpool(routing.work, services)
+            return bool(promised or moved)
+
+        return step
+
+    def _settings(self, services: Services) -> Step:
+        """What a supervisor changed in another process holds here, too."""
+
+        async def step() -> bool:
+            await run_in_threadpool(services.runtime.reload)
+            return False
 
         return step
 

@@ -1,11 +1,12 @@
 """What the parts of the bot process share, made in one place: `bot.app.build`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.brain import Brain
 from bot.live import Hub
+from bot.runtime import Care, Runtime
 from bot.settings import Settings
 from bot.store.engine import Store
 
@@ -19,11 +20,25 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Services:
-    """One of each."""
+    """One of each. `base` is what the environment says; `settings` what holds now."""
 
-    settings: Settings
+    base: Settings
     store: Store
     brain: Brain
     hub: Hub
     clock: Clock = utc_now
     wake: Callable[[], None] = lambda: None  # tells the workers that there is something to do
+    runtime: Runtime = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runtime", Runtime(self.store, self.base))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; supervisors may change some while the product runs."""
+        return self.runtime.settings
+
+    @property
+    def care(self) -> Care:
+        """How the team works, in force."""
+        return self.runtime.care

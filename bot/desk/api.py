@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
-from bot.desk import agents, conversations, dead_letters
+from bot.desk import agents, conversations, dead_letters, presence
 from bot.domain.errors import NotAllowed, NotLoggedIn
 from bot.domain.words import State
 from bot.services import Services
@@ -64,7 +64,9 @@ def caller_of(
 def caller_with(services: Services, token: str) -> Caller:
     """Whose session a token opens. Raises NotLoggedIn."""
     with services.store.read() as session:
-        return Caller(agents.agent_of(session, token, services.clock()), token)
+        caller = Caller(agents.agent_of(session, token, services.clock()), token)
+    presence.seen(services.store, caller.agent.id, services.clock())
+    return caller
 
 
 def check_csrf(token: str, given: str) -> None:

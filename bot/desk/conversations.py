@@ -15,7 +15,7 @@ from bot import live
 from bot.domain.conversation import Hold, check_resolve, check_speak, check_take
 from bot.domain.errors import BadInput, Conflict, NotFound
 from bot.domain.window import FOR_ALL, FOR_PEOPLE, window
-from bot.domain.words import Author, Channel, Reason, State, Status
+from bot.domain.words import Author, Channel, Ending, Reason, State, Status
 from bot.orders import normal_email, normal_number, orders_of
 from bot.store import queries
 from bot.store.tables import Agent, Conversation, HandOff, Identity, Message, Order, new_public_id
@@ -92,7 +92,7 @@ def resolve(session: Session, conversation_id: int, agent: Agent, now: datetime)
     """Closes it; the customer's next message opens a new one. Raises NotFound, Held or Conflict."""
     conversation = _locked(session, conversation_id)
     check_resolve(_hold(conversation), agent.id)
-    queries.close(session, conversation, now)
+    queries.close(session, conversation, now, Ending.RESOLVED)
     queries.handle_open_messages(session, conversation.id, now)
     _changed(session, conversation, now)
     return conversation

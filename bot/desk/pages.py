@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from bot import accounts, live
 from bot.channels.web import Shared
-from bot.desk import agents, api, conversations, dead_letters
+from bot.desk import agents, api, conversations, dead_letters, presence
 from bot.desk.events import Reader
 from bot.desk.render import Times, page
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
@@ -239,6 +239,7 @@ def logout(writer: Writer, services: Shared) -> Response:
     """Ends the session; its open pages notice."""
     with services.store.unit_of_work() as session:
         agents.close_session(session, writer.token)
+        presence.logged_out(session, writer.agent.id, services.clock())
     response = RedirectResponse("/desk/login", 303)
     response.delete_cookie(api.COOKIE)
     return response

@@ -16,7 +16,7 @@ from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.graph import Graph
-from bot.desk import agents, api, dead_letters, events, pages, promises, routing
+from bot.desk import agents, api, boards, care_pages, dead_letters, events, pages, promises, routing
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -100,6 +100,9 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         webhooks.router,
         api.router,
         events.router,
+        care_pages.router,
+        *(board.router for board in (boards.rules, boards.people, boards.promises)),
+        *(board.router for board in (boards.settings, boards.audit)),
         pages.router,
         operations.router,
         widget.router,

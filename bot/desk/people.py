@@ -7,11 +7,16 @@ from sqlalchemy.orm import Session
 
 from bot.desk import agents, audit, presence
 from bot.domain.errors import BadInput, Conflict, NotFound
+from bot.orders import normal_email
 from bot.store.tables import Agent, AgentSession
 
 
 def add(session: Session, by: Agent, email: str, name: str, role: str, password: str, now: datetime) -> Agent:
     """A new account. Raises BadInput or Conflict."""
+    if "@" not in email:
+        raise BadInput("That isn't an e-mail address.")
+    if session.scalar(sa.select(Agent.id).where(Agent.email == normal_email(email))):
+        raise Conflict("That e-mail address has an account already.")
     made = agents.add_agent(session, email, name, role, password, now)
     audit.note(session, by, "agent_add", made.name, now, after={"email": made.email, "role": made.role})
     return made

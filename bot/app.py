@@ -102,7 +102,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         events.router,
         care_pages.router,
         *(board.router for board in (boards.rules, boards.people, boards.promises)),
-        *(board.router for board in (boards.settings, boards.audit)),
+        *(board.router for board in (boards.reports, boards.settings, boards.audit)),
         pages.router,
         operations.router,
         widget.router,

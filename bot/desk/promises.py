@@ -160,13 +160,14 @@ def _to_raise(session: Session, now: datetime, limit: int) -> list[tuple[int, in
 
 
 def first_answer() -> sa.ScalarSelect[datetime]:
-    """When a person first wrote after a hand-off; correlated with `HandOff`."""
+    """When a person first wrote after a hand-off and before its end; correlated with `HandOff`."""
     return (
         sa.select(sa.func.min(Message.at))
         .where(
             Message.conversation_id == HandOff.conversation_id,
             Message.author == Author.AGENT,
             Message.at >= HandOff.at,
+            sa.or_(HandOff.ended_at.is_(None), Message.at <= HandOff.ended_at),
         )
         .correlate(HandOff)
         .scalar_subquery()

@@ -23,7 +23,11 @@ class OpenTime:
 
     def between(self, start: datetime, end: datetime) -> timedelta:
         """How long the desk was open from `start` to `end`; zero if `end` is earlier."""
-        return timedelta(seconds=max(0.0, self._at(end.timestamp()) - self._at(start.timestamp())))
+        return timedelta(seconds=self.seconds(start.timestamp(), end.timestamp()))
+
+    def seconds(self, start: float, end: float) -> float:
+        """The same for times in seconds since 1970, in seconds."""
+        return max(0.0, self._at(end) - self._at(start))
 
     def due(self, start: datetime, span: timedelta) -> datetime:
         """When `span` of opening time will have passed since `start`, in UTC."""

@@ -23,7 +23,7 @@ from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLogge
 from bot.services import Services
 from bot.store.tables import Agent
 
-BOARDS = ("rules", "people", "promises", "settings", "audit")
+BOARDS = ("reports", "rules", "people", "promises", "settings", "audit")
 log = structlog.get_logger()
 
 

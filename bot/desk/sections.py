@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -61,6 +62,18 @@ def duration(seconds: float, t: Words) -> str:
     if minutes < 120:
         return f"{minutes} {frame['minutes']}"
     return f"{minutes // 60} {frame['hours']} {minutes % 60:02d} {frame['minutes']}"
+
+
+def short(name: str, room: int = 14) -> str:
+    """A name as a chart has room for it, without what stands before a colon; wide letters count twice."""
+    text = name.replace("：", ":").rpartition(":")[2].strip()
+    kept, used = "", 0
+    for letter in text:
+        used += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if used > room:
+            return kept + "…"
+        kept += letter
+    return kept
 
 
 def as_csv(section: Section) -> str:
@@ -127,7 +140,7 @@ def _counted(key: str, first: str, names: list[str], counts: list[int], t: Words
     share = [f"{count / whole:.1%}" if whole else "–" for count in counts]
     rows: list[list[Cell]] = [list(row) for row in zip(names, counts, share, strict=True)]
     columns = [words["columns"][first], words["columns"]["count"], words["share"]]
-    chart = bars(words["titles"][key], [name.rpartition(": ")[2][:14] for name in names], [counts])
+    chart = bars(words["titles"][key], [short(name) for name in names], [counts])
     return Section(key, columns, rows, chart, total=[words["total"], whole, ""])
 
 
@@ -180,7 +193,7 @@ def _tags(report: Report, _span: Span, t: Words) -> Section:
     words = t["reports"]
     rows: list[list[Cell]] = [[name, count] for name, count in report.tags.items()]
     top = list(report.tags.items())[:12]
-    chart = bars(words["titles"]["tags"], [name[:14] for name, _ in top], [[count for _, count in top]])
+    chart = bars(words["titles"]["tags"], [short(name) for name, _ in top], [[count for _, count in top]])
     return Section("tags", [words["columns"]["tag"], words["columns"]["conversations"]], rows, chart)
 
 
@@ -220,6 +233,6 @@ def _agents(report: Report, _span: Span, t: Words) -> Section:
         for name, one in report.agents.items()
     ]
     some = list(report.agents.items())[:12]
-    labels = [(name.partition(" #")[0] or "–")[:14] for name, _ in some]
+    labels = [short(name.partition(" #")[0] or "–") for name, _ in some]
     chart = bars(words["titles"]["agents"], labels, [[one.messages for _, one in some]])
     return Section("agents", [words["columns"][key] for key in keys], rows, chart)

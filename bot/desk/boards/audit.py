@@ -1,7 +1,6 @@
 """The board of the audit trail: read only, for everybody."""
 
-import json
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -31,5 +30,16 @@ def board(
     more = entries[-1].id if len(entries) == audit.PAGE else None
     return show(
         request, services, caller, "audit", entries=entries, staff=staff, kinds=KINDS, kind=kind,
-        agent_id=agent_id, more=more, plain=lambda value: json.dumps(value, ensure_ascii=False)[1:-1],
+        agent_id=agent_id, more=more, plain=plain,
     )  # fmt: skip
+
+
+def plain(values: dict[str, Any]) -> str:
+    """What was before or after, as a line."""
+    return ", ".join(f"{name}: {_plain(value)}" for name, value in values.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    return "–" if value is None else str(value)

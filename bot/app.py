@@ -37,6 +37,7 @@ from bot.widget import routes as widget
 POLL = 0.25  # seconds between two looks for due work; a new message wakes the workers at once
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
 IDLE_POLL = 30.0  # seconds between two looks for conversations that ended by silence
+CARE_POLL = 1.0  # seconds between two looks for promises to make and conversations to give away
 SETTINGS_POLL = 5.0  # seconds until a setting changed elsewhere is read
 READY_POLL = 0.3
 Step = Callable[[], Awaitable[bool]]  # does one piece of work; says whether there was any
@@ -137,10 +138,10 @@ class Jobs:
             (lambda: courtesy.notice(services, graph), 1),
             (lambda: courtesy.ask_name(services, graph), 1),
             (lambda: feedback.ask(services, graph), 1),
-            (self._care(services), 1),
         ]
         tasks = [asyncio.create_task(self._repeat(step)) for step, count in steps for _ in range(count)]
         tasks.append(asyncio.create_task(self._repeat(self._closing(services), IDLE_POLL)))
+        tasks.append(asyncio.create_task(self._repeat(self._care(services), CARE_POLL)))
         tasks.append(asyncio.create_task(self._repeat(self._settings(services), SETTINGS_POLL)))
         yield
         self._stopping = True

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from bot import ratings
@@ -25,7 +25,6 @@ from bot.store import queries
 from bot.store.care import RatingRequest
 from bot.store.tables import Account, Conversation, Identity
 
-BATCH = 20
 DAYS = 3  # how long Meta shows the form
 TEXTS = {
     "en": ("How did we do?", "Tell us in a moment.", "Rate", "How satisfied are you with our help?",
@@ -115,27 +114,29 @@ def claim(services: Services) -> Question | None:
 
 
 def _next(session: Session, care: Care, now: datetime) -> int | None:
+    rule = sa.and_(
+        sa.true() if care.rating else sa.false(),
+        RatingRequest.conversation_id.is_(None),
+        Conversation.ending == Ending.RESOLVED,
+        ratings.ended_well(),
+    )
+    wish = sa.and_(RatingRequest.conversation_id.is_not(None), RatingRequest.sent_at.is_(None))
     closed = (
-        sa.select(Conversation)
+        sa.select(Conversation.id)
         .join(Identity, Identity.id == Conversation.identity_id)
         .outerjoin(RatingRequest, RatingRequest.conversation_id == Conversation.id)
-        .options(lazyload("*"))
         .where(
             Conversation.state == State.CLOSED,
             Conversation.channel == Channel.MESSENGER,
             Conversation.last_message_at > now - FOR_ALL,
             Identity.wrote_at > now - FOR_ALL,
-            sa.or_(
-                sa.and_(RatingRequest.conversation_id.is_(None), Conversation.ending == Ending.RESOLVED),
-                sa.and_(RatingRequest.conversation_id.is_not(None), RatingRequest.sent_at.is_(None)),
-            ),
+            sa.or_(rule, wish),
             ~sa.exists().where(Account.id == Identity.account, Account.paused_until > now),
         )
         .order_by(Conversation.closed_at.desc())
-        .limit(BATCH)
+        .limit(1)
     )
-    found = session.scalars(closed)
-    return next((one.id for one in found if ratings.may_ask(session, one, care.rating)), None)
+    return session.scalar(closed)
 
 
 def _failed(services: Services, question: Question, detail: str) -> None:

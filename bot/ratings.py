@@ -31,12 +31,26 @@ def may_ask(session: Session, conversation: Conversation, enabled: bool) -> bool
         return False
     if session.get(RatingRequest, conversation.id) is not None:
         return True
-    if not enabled or conversation.ending not in (Ending.SETTLED, Ending.RESOLVED):
+    if not enabled:
         return False
-    authors = (Author.AGENT,) if conversation.ending is Ending.RESOLVED else (Author.AGENT, Author.BOT)
-    spoke = sa.exists().where(Message.conversation_id == conversation.id, Message.author.in_(authors))
-    upset = sa.exists().where(HandOff.conversation_id == conversation.id, HandOff.reason == Reason.EMPATHY)
-    return bool(session.scalar(sa.select(sa.and_(spoke, ~upset))))
+    well = sa.select(Conversation.id).where(Conversation.id == conversation.id, ended_well())
+    return session.scalar(well) is not None
+
+
+def ended_well() -> sa.ColumnElement[bool]:
+    """Condition on `Conversation`: it is over, its customer was helped, and nobody was upset."""
+    its = Message.conversation_id == Conversation.id
+    by_person = sa.exists().where(its, Message.author == Author.AGENT)
+    by_anyone = sa.exists().where(its, Message.author.in_((Author.AGENT, Author.BOT)))
+    upset = sa.exists().where(HandOff.conversation_id == Conversation.id, HandOff.reason == Reason.EMPATHY)
+    return sa.and_(
+        Conversation.state == State.CLOSED,
+        sa.or_(
+            sa.and_(Conversation.ending == Ending.RESOLVED, by_person),
+            sa.and_(Conversation.ending == Ending.SETTLED, by_anyone),
+        ),
+        ~upset,
+    )
 
 
 def ask(session: Session, conversation: Conversation, agent: Agent | None, now: datetime) -> None:

@@ -6,7 +6,7 @@ Apart from `tables`, which hold the path of a message: nothing here keeps a mess
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bot.domain.words import Channel
@@ -157,15 +157,6 @@ class Promise(Table):
     """What a customer who was handed to a person was promised. It stays when targets change later."""
 
     __tablename__ = "promise"
-    __table_args__ = (
-        Index(
-            "ix_promise_raise_at",
-            "raise_at",
-            sqlite_where=text("escalated_at IS NULL"),
-            postgresql_where=text("escalated_at IS NULL"),
-        ),
-    )
-
     hand_off_id: Mapped[int] = mapped_column(ForeignKey("hand_off.id"), primary_key=True)
     first_due_at: Mapped[datetime]
     solve_due_at: Mapped[datetime]

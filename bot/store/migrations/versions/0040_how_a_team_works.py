@@ -219,8 +219,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["hand_off_id"], ["hand_off.id"], name=op.f("fk_promise_hand_off_id")),
         sa.PrimaryKeyConstraint("hand_off_id", name=op.f("pk_promise")),
     )
-    calm = sa.text("escalated_at IS NULL")
-    op.create_index("ix_promise_raise_at", "promise", ["raise_at"], sqlite_where=calm, postgresql_where=calm)
 
     op.add_column("agent", sa.Column("deactivated_at", sa.DateTime(timezone=True), nullable=True))
 

@@ -257,16 +257,11 @@ def _status(session: Session, services: Services, identity: Identity | None) -> 
         .limit(1)
     )
     if not conversation:
-        return {
-            "state": State.BOT.value,
-            "replies_left": MAX_REPLIES,
-            "agent": None,
-            "opens_at": None,
-            "rating": None,
-        }
+        return {"state": State.BOT.value, "replies_left": MAX_REPLIES, "agent": None, "opens_at": None}
     view = live.status_view(conversation, queries.replies_used(session, conversation.id))
     rating = ratings.view(session, conversation, services.care.rating, services.clock())
-    return view | {"opens_at": _opens_at(services, view["state"]), "rating": rating}
+    asked = {"rating": rating} if rating else {}  # only where there is a question
+    return view | {"opens_at": _opens_at(services, view["state"])} | asked
 
 
 def _opens_at(services: Services, state: str) -> str | None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bot import live
+from bot.desk import audit
 from bot.domain.conversation import Hold, check_resolve, check_speak, check_take
 from bot.domain.errors import BadInput, Conflict, NotFound
 from bot.domain.window import FOR_ALL, FOR_PEOPLE, window
@@ -27,8 +28,13 @@ HISTORY = 500  # messages of one conversation
 PEOPLE = (Author.CUSTOMER, Author.AGENT)  # whose last words a list shows; the bot's tell nobody anything
 
 
-def take(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
-    """The agent holds it from here; the bot is silent. Raises NotFound, Held or Conflict."""
+def take(
+    session: Session, conversation_id: int, agent: Agent, now: datetime, what: str = "conversation_take"
+) -> Conversation:
+    """The agent holds it from here; the bot is silent. `what` is for the audit trail.
+
+    Raises NotFound, Held or Conflict.
+    """
     conversation = _locked(session, conversation_id)
     check_take(_hold(conversation), agent.id)
     if conversation.state is State.AGENT and conversation.agent_id == agent.id:
@@ -41,6 +47,7 @@ def take(session: Session, conversation_id: int, agent: Agent, now: datetime) ->
     hand_off = queries.open_hand_off(session, conversation.id)
     if hand_off:
         hand_off.taken_at = hand_off.taken_at or now
+    audit.note(session, agent, what, f"#{conversation.id}", now)
     _changed(session, conversation, now)
     return conversation
 
@@ -84,6 +91,7 @@ def give_back(session: Session, conversation_id: int, agent: Agent, now: datetim
     conversation.state = State.BOT
     conversation.agent = None
     queries.end_hand_off(session, conversation.id, now)
+    audit.note(session, agent, "conversation_give_back", f"#{conversation.id}", now)
     _changed(session, conversation, now)
     return conversation
 
@@ -93,6 +101,7 @@ def resolve(session: Session, conversation_id: int, agent: Agent, now: datetime)
     conversation = _locked(session, conversation_id)
     check_resolve(_hold(conversation), agent.id)
     queries.close(session, conversation, now, Ending.RESOLVED)
+    audit.note(session, agent, "conversation_resolve", f"#{conversation.id}", now)
     queries.handle_open_messages(session, conversation.id, now)
     _changed(session, conversation, now)
     return conversation

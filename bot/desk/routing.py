@@ -89,7 +89,7 @@ def _give(session: Session, conversation_id: int, to: Candidate, why: str, now: 
     )
     if session.scalar(queries.for_update(one, skip_locked=True)) is None:
         return False
-    conversations.take(session, conversation_id, to.agent, now)
+    conversations.take(session, conversation_id, to.agent, now, "conversation_given")
     session.add(
         Assignment(conversation_id=conversation_id, agent_id=to.agent.id, kind="given", reason=why, at=now)
     )

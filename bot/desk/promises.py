@@ -56,6 +56,7 @@ class Due:
 
     what: Literal["first", "solve"]
     at: datetime
+    soon_at: datetime  # from then on it is close to late
     phase: Phase
     escalated: bool
 
@@ -88,6 +89,7 @@ def make_all(session: Session, line: Line, now: datetime) -> int:
             promise = Promise(hand_off_id=hand_off.id)
             _set(session, promise, hand_off, line, targets)
             session.add(promise)
+            live.touched(session, session.get_one(Conversation, hand_off.conversation_id), now)
     session.flush()
     return len(found)
 
@@ -191,7 +193,7 @@ def _due(hand_off: HandOff, promise: Promise, is_answered: bool, now: datetime) 
     at = promise.solve_due_at if is_answered else promise.first_due_at
     soon = at - (at - hand_off.at) / 4 if is_answered else promise.raise_at
     phase: Phase = "breached" if now > at else "soon" if now >= soon else "ok"
-    return Due("solve" if is_answered else "first", at, phase, promise.escalated_at is not None)
+    return Due("solve" if is_answered else "first", at, soon, phase, promise.escalated_at is not None)
 
 
 @dataclass(frozen=True)

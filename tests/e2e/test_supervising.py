@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from bot.desk import agents
 from bot.desk.boards.base import BOARDS
+from bot.store.care import Promise
 from tests import history
 from tests.support import Server
 
@@ -161,3 +163,20 @@ def test_a_board_is_worked_by_keyboard_alone(server: Server, robin: Page):
     robin.locator("#h-day").fill("2026-12-25")
     robin.locator("#h-name").press("Enter")
     expect(robin.locator("#holidays + p + ul")).to_contain_text("Christmas")
+
+
+def test_a_promise_is_counted_down_and_supervisors_see_it_close_to_late(
+    server: Server, browser: Browser, robin: Page
+):
+    server.visitor().posts("upset")
+    mark = robin.locator("#rows .due-mark").first
+    expect(mark).to_contain_text(re.compile("First answer due"))
+    robin.clock.install()
+    robin.reload()
+    expect(mark).to_contain_text(re.compile(r"left"))
+    robin.clock.fast_forward(timedelta(days=4).total_seconds() * 1000)
+    expect(mark).to_contain_text("late by")
+    expect(mark).to_have_class(re.compile("breached"))
+    with server.services.store.unit_of_work() as session:  # time passes on the server
+        session.execute(sa.update(Promise).values(raise_at=server.services.clock() - timedelta(minutes=1)))
+    expect(robin.locator("#risk")).to_contain_text("close to late: 1")

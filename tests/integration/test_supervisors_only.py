@@ -13,7 +13,7 @@ from bot.desk import agents
 from bot.desk.boards.base import BOARDS
 from bot.store.care import AuditEntry, Holiday, Rule, RunSetting, Tag, Target, Team
 from bot.store.tables import Agent
-from tests.support import Server
+from tests.support import Server, wait_for
 
 PASSWORD = "correct horse"
 
@@ -233,3 +233,21 @@ def test_an_agent_sets_only_their_own_presence(server: Server, anna: Desk):
     anna.post("/desk/presence", available="yes")
     assert "Available" in anna.get("/desk").text
     assert anna.post(f"/desk/people/{anna.id}/capacity", value="99").status_code == 403
+
+
+def test_programs_set_presence_and_read_what_is_owed(server: Server):
+    ben, visitor = server.agent("Ben"), server.visitor()
+    assert ben.http.post("/api/desk/presence", json={"available": True}).status_code == 401
+    done = ben.http.post("/api/desk/presence", json={"available": True}, headers=ben.headers)
+    assert done.json() == {"available": True}
+    visitor.posts("upset")
+    (row,) = wait_for(ben.queue)
+    path = f"/api/desk/conversations/{row['id']}/care"
+    found = wait_for(lambda: (got := ben.http.get(path, headers=ben.headers).json())["due"] and got)
+    assert (found["priority"], found["tags"], found["due"]["what"], found["due"]["state"]) == (
+        1,
+        [],
+        "first",
+        "ok",
+    )
+    assert ben.http.get("/api/desk/conversations/1/care").status_code == 401

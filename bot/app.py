@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import accounts, courtesy, delivery, inbox, live, operations, retention, turns
+from bot import accounts, courtesy, delivery, feedback, inbox, live, operations, retention, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.graph import Graph
-from bot.desk import agents, api, dead_letters, events, pages
+from bot.desk import agents, api, boards, care_pages, dead_letters, events, pages, promises, routing
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -39,6 +39,8 @@ from bot.wire import Wire
 POLL = 0.25  # seconds between two looks of a kind of worker, for what nobody rang for: a process that died
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
 IDLE_POLL = 30.0  # seconds between two looks for conversations that ended by silence
+CARE_POLL = 1.0  # seconds between two looks for promises to make and conversations to give away
+SETTINGS_POLL = 5.0  # seconds until a setting changed elsewhere is read
 READY_POLL = 0.3
 Step = Callable[[], Awaitable[bool]]  # does one piece of work; says whether to look again at once
 STATUS: dict[type, int] = {
@@ -74,6 +76,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     if wire:
         store.on_news(wire.tell)
     services = Services(settings, store, brain, hub)
+    services.runtime.reload()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -107,6 +110,9 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         webhooks.router,
         api.router,
         events.router,
+        care_pages.router,
+        *(board.router for board in (boards.rules, boards.people, boards.promises)),
+        *(board.router for board in (boards.reports, boards.settings, boards.audit)),
         pages.router,
         operations.router,
         widget.router,
@@ -149,32 +155,35 @@ class Jobs:
     async def running(self, services: Services, graph: Graph) -> AsyncIterator[None]:
         """Runs every job; at the end lets each finish the step in hand."""
         bells, crew = self._bells, services.settings.workers
-        steps: list[tuple[Step, Bell, int]] = [
-            (self._filing(services), bells[Work.INBOX], 1),
-            (self._turns(services), bells[Work.TURN], crew),
-            (self._sending(services, graph), bells[Work.OUTBOX], crew),
-            (self._being_kind(services, graph), self._courtesy, 1),
-            (self._closing(services), Bell(), 1),
-            (self._sweeping(services), Bell(), 1),
+        steps: list[tuple[Step, Bell, int, float]] = [
+            (self._filing(services), bells[Work.INBOX], 1, POLL),
+            (self._turns(services), bells[Work.TURN], crew, POLL),
+            (self._sending(services, graph), bells[Work.OUTBOX], crew, POLL),
+            (self._being_kind(services, graph), self._courtesy, 1, POLL),
+            (lambda: feedback.ask(services, graph), Bell(), 1, CARE_POLL),
+            (self._care(services), Bell(), 1, CARE_POLL),
+            (self._settings(services), Bell(), 1, SETTINGS_POLL),
+            (self._closing(services), Bell(), 1, IDLE_POLL),
+            (self._sweeping(services), Bell(), 1, IDLE_POLL),
         ]
-        for _, bell, _ in steps:
+        for _, bell, _, _ in steps:
             bell.hang()
         watch = asyncio.create_task(self._watch_brain(services))
         tasks = [
-            asyncio.create_task(self._repeat(step, bell)) for step, bell, count in steps for _ in range(count)
+            asyncio.create_task(self._repeat(step, bell))
+            for step, bell, count, _ in steps
+            for _ in range(count)
         ]
-        for number, (_, bell, _) in enumerate(steps):
-            pause = POLL if number < len(steps) - 2 else IDLE_POLL
-            tasks.append(asyncio.create_task(self._poll(bell, pause)))
+        polls = [asyncio.create_task(self._poll(bell, pause)) for _, bell, _, pause in steps]
         yield
         self._stopping = True
         watch.cancel()
-        for _, bell, count in steps:
+        for poll in polls:
+            poll.cancel()
+        for _, bell, count, _ in steps:
             for _ in range(count):
                 bell.ring()
-        for poll in tasks[-len(steps) :]:
-            poll.cancel()
-        _done, late = await asyncio.wait([watch, *tasks], timeout=STOP_SECONDS)
+        _done, late = await asyncio.wait([watch, *tasks, *polls], timeout=STOP_SECONDS)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)  # each gives back what it has in hand
@@ -185,9 +194,8 @@ class Jobs:
             await asyncio.sleep(pause)
 
     def _filing(self, services: Services) -> Step:
-        settings = services.settings
-
         async def step() -> bool:
+            settings = services.settings
             return bool(
                 await run_in_threadpool(
                     inbox.file_all, services.store, services.clock(), settings.burst, settings.idle
@@ -230,6 +238,23 @@ class Jobs:
     def _sweeping(self, services: Services) -> Step:
         sweep = retention.Sweep(services.store, services.clock)
         return lambda: run_in_threadpool(sweep.step)
+
+    def _care(self, services: Services) -> Step:
+        async def step() -> bool:
+            promised = await run_in_threadpool(promises.tend, services)
+            moved = await run_in_threadpool(routing.work, services)
+            return bool(promised or moved)
+
+        return step
+
+    def _settings(self, services: Services) -> Step:
+        """What a supervisor changed in another process holds here, too."""
+
+        async def step() -> bool:
+            await run_in_threadpool(services.runtime.reload)
+            return False
+
+        return step
 
     async def _repeat(self, step: Step, bell: Bell) -> None:
         """Works while there is work, then until the bell rings. A step that fails is tried again."""

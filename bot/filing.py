@@ -14,10 +14,10 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bot import accounts, live
+from bot import accounts, live, ratings, tagging
 from bot.domain.conversation import is_idle
 from bot.domain.texts import split
-from bot.domain.words import Author, Channel, State, Status
+from bot.domain.words import Author, Channel, Ending, State, Status
 from bot.store import queries
 from bot.store.tables import Contact, Conversation, Identity, InboxItem, Message, Part
 
@@ -37,6 +37,7 @@ class Kind(StrEnum):
     DELIVERED = "delivered"  # mids, until (ISO): messages that have arrived
     READ = "read"  # mids, until (ISO): messages that were read
     REFERRAL = "referral"  # referral: what led the customer here
+    FEEDBACK = "feedback"  # conversation, score, comment: the answer to Meta's rating template
     POLICY = "policy"  # blocked, reason: Meta's enforcement against the account
     COMMENT = "comment"  # a public comment: kept and counted; nobody answers it yet
     OTHER = "other"  # known or not, nothing to do; kept
@@ -85,7 +86,7 @@ def close_if_idle(session: Session, conversation: Conversation, now: datetime, i
     answered = session.scalar(queries.last_author(conversation.id)) is Author.AGENT
     if not is_idle(conversation.state, answered, conversation.last_message_at, now, idle):
         return False
-    queries.close(session, conversation, now)
+    queries.close(session, conversation, now, Ending.SILENT)
     session.flush()  # before another is opened
     queries.handle_open_messages(session, conversation.id, now)
     live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
@@ -111,6 +112,7 @@ def _message(session: Session, item: InboxItem, times: Times) -> None:
     if not held:
         conversation.due_at = times.now + times.burst
     live.said(session, conversation, message)
+    tagging.apply_rules(session, conversation, message.text, None, times.now)
     if item.channel is not Channel.WEB:  # nothing changes a web chat's message afterwards
         settle_by_id(session, item.account, item.external_id, times.now)
 
@@ -336,6 +338,13 @@ def _referral(session: Session, item: InboxItem, times: Times) -> None:
     identity.referral = item.payload.get("referral") or identity.referral
 
 
+def _feedback(session: Session, item: InboxItem, times: Times) -> None:
+    """A customer's answer to the question how it was."""
+    identity = _known(session, item)
+    if identity:
+        ratings.from_template(session, identity, item.payload, times.now)
+
+
 def _policy(session: Session, item: InboxItem, times: Times) -> None:
     """Meta has blocked the account, or lifted that."""
     if item.payload.get("blocked"):
@@ -410,5 +419,6 @@ _STEPS: dict[Kind, Callable[[Session, InboxItem, Times], None]] = {
     Kind.DELIVERED: _receipt,
     Kind.READ: _receipt,
     Kind.REFERRAL: _referral,
+    Kind.FEEDBACK: _feedback,
     Kind.POLICY: _policy,
 }

@@ -159,10 +159,8 @@ class Intake:
     """Takes what channels deliver. What arrives while one transaction runs shares the next: under load
     many acknowledgements cost one wait for the disk, and nobody's message waits for another's filing."""
 
-    def __init__(
-        self, store: Store, burst: timedelta, idle: timedelta, clock: Callable[[], datetime]
-    ) -> None:
-        self._store, self._burst, self._idle, self._clock = store, burst, idle, clock
+    def __init__(self, store: Store, times: Callable[[], Times]) -> None:
+        self._store, self._times = store, times
         self._waiting: list[tuple[Sequence[Incoming], asyncio.Future[set[str]]]] = []
         self._draining: asyncio.Task[None] | None = None
 
@@ -197,17 +195,17 @@ class Intake:
         if len(batch) == 1:
             return [self._store_one(batch[0])]
         try:
-            fresh = accept(self._store, [event for events in batch for event in events], self._clock())
+            fresh = accept(self._store, [event for events in batch for event in events], self._times().now)
         except (*UNFILEABLE, ReplyTwiceError):
             return [self._store_one(events) for events in batch]
         return [_first(fresh, events) for events in batch]
 
     def _store_one(self, events: Sequence[Incoming]) -> set[str] | Exception:
-        now = self._clock()
+        times = self._times()
         try:
             if len(events) == 1 and events[0].kind is Kind.MESSAGE:
-                return take_in(self._store, events[0], Times(now, self._burst, self._idle))
-            return accept(self._store, events, now)
+                return take_in(self._store, events[0], times)
+            return accept(self._store, events, times.now)
         except Exception as error:
             return error
 

@@ -1,13 +1,15 @@
 """What the parts of the bot process share, made in one place: `bot.app.build`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
 from bot.brain import Brain
+from bot.filing import Times
 from bot.inbox import Intake
 from bot.live import Hub
+from bot.runtime import Care, Runtime
 from bot.settings import Settings
 from bot.store.engine import Store
 
@@ -21,15 +23,32 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Services:
-    """One of each."""
+    """One of each. `base` is what the environment says; `settings` what holds now."""
 
-    settings: Settings
+    base: Settings
     store: Store
     brain: Brain
     hub: Hub
     clock: Clock = utc_now
+    runtime: Runtime = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runtime", Runtime(self.store, self.base))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; supervisors may change some while the product runs."""
+        return self.runtime.settings
+
+    @property
+    def care(self) -> Care:
+        """How the team works, in force."""
+        return self.runtime.care
 
     @cached_property
     def intake(self) -> Intake:
         """The one entrance for what channels deliver."""
-        return Intake(self.store, self.settings.burst, self.settings.idle, self.clock)
+        return Intake(self.store, self._times)
+
+    def _times(self) -> Times:
+        return Times(self.clock(), self.settings.burst, self.settings.idle)

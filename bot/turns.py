@@ -22,12 +22,12 @@ import structlog
 from sqlalchemy.orm import Session, lazyload
 from starlette.concurrency import run_in_threadpool
 
-from bot import live
+from bot import live, tagging
 from bot.brain import Brain
 from bot.counters import HAND_OVERS, THIRD_REPLIES, TURN_SECONDS, TURN_TROUBLE
 from bot.domain.errors import BrainDown, LeaseLost
 from bot.domain.rule import MAX_REPLIES, Action, Context, Effect, Proposal, last_word
-from bot.domain.words import Author, Button, Channel, Reason, State, Status
+from bot.domain.words import Author, Button, Channel, Ending, Reason, State, Status
 from bot.services import Services
 from bot.settings import Settings, opens_at
 from bot.store import queries
@@ -220,6 +220,7 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
         conversation.due_at = None
         _learn(conversation, proposal, was_said=effect.reply_no is not None)
         _carry_out(session, conversation, effect, proposal, context.replies_used, now)
+        tagging.apply_rules(session, conversation, turn.text, proposal.topic, now)
     if proposal.speaks and context.replies_used >= MAX_REPLIES:
         THIRD_REPLIES.inc()
     if effect.hand_off and effect.state is not context.state:
@@ -367,7 +368,7 @@ def _move_on(session: Session, old: Conversation, messages: list[Message], now: 
         last_message_at=old.last_message_at,
         due_at=now,
     )
-    queries.close(session, old, now)
+    queries.close(session, old, now, Ending.MOVED_ON)
     live.changed(session, old, queries.replies_used(session, old.id), now)
     session.flush()
     session.add(new)

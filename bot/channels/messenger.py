@@ -21,6 +21,7 @@ from bot.domain.errors import BadInput, NotAllowed
 from bot.domain.words import Button, Channel
 from bot.filing import Kind
 from bot.inbox import ID_LENGTH, Incoming, kept_id
+from bot.ratings import QUESTION
 from bot.settings import Messenger
 
 ACCOUNT_LENGTH, THREAD_LENGTH = 80, 120  # what the columns hold
@@ -257,6 +258,19 @@ def _only_referral(source: Source, referral: dict[str, Any], _standby: bool) -> 
     return source.incoming(Kind.REFERRAL, {"referral": _referral(referral)})
 
 
+def _feedback(source: Source, feedback: dict[str, Any], _standby: bool) -> Incoming | None:
+    """The answer to our rating template; the question's id names the conversation."""
+    for screen in _dicts(feedback.get("feedback_screens")):
+        for name, answer in _dict(screen.get("questions")).items():
+            score, number = _scalar(_dict(answer).get("payload")), name.removeprefix(QUESTION)
+            ours = name.startswith(QUESTION) and number.isascii() and number.isdigit() and len(number) < 10
+            if ours and score in ("1", "2", "3", "4", "5"):
+                comment = _text(_dict(_dict(answer).get("follow_up")).get("payload"))
+                payload = {"conversation": int(number), "score": int(score), "comment": comment[:1_000]}
+                return source.incoming(Kind.FEEDBACK, payload)
+    return None
+
+
 def _thread(source: Source, control: str) -> Incoming:
     """Conversation Routing: who answers the thread now. Let go or passed to nobody, it is ours again."""
     new_owner = _dict(source.event.get(control)).get("new_owner_app_id")
@@ -279,6 +293,7 @@ _READERS: dict[str, Callable[[Source, dict[str, Any], bool], Incoming | None]] =
     "delivery": _delivery,
     "read": _read,
     "referral": _only_referral,
+    "messaging_feedback": _feedback,
 }
 
 

@@ -20,6 +20,7 @@ FIELDS = (  # what we handle of the webhook's fields
     "messaging_postbacks",
     "messaging_referrals",
     "messaging_handovers",
+    "messaging_feedback",
     "messaging_policy_enforcement",
     "message_echoes",
     "message_edits",

@@ -23,8 +23,8 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
-from bot import inbox, live
-from bot.domain.errors import BadInput, NotAllowed, NotLoggedIn
+from bot import inbox, live, ratings
+from bot.domain.errors import BadInput, NotAllowed, NotFound, NotLoggedIn
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author, Button, Channel, State
 from bot.filing import Kind
@@ -111,6 +111,19 @@ class MessageIn(BaseModel):
         return storable(value)
 
 
+class RatingIn(BaseModel):
+    """How the conversation that is over was: 1 (bad) to 5 (very good)."""
+
+    score: int = Field(ge=1, le=5)
+    comment: str = Field("", max_length=ratings.COMMENT_LIMIT)
+
+    @field_validator("comment")
+    @classmethod
+    def storable(cls, value: str) -> str:
+        """Refuses what no database can hold."""
+        return storable(value)
+
+
 class MessageOut(BaseModel):
     """The id of the stored message."""
 
@@ -173,6 +186,19 @@ async def receive(body: MessageIn, visitor: Caller, services: Shared, response: 
     return MessageOut(id=message.public_id)
 
 
+@router.post("/rating")
+def rate(body: RatingIn, visitor: Caller, services: Shared) -> dict[str, Any]:
+    """Rates the newest conversation, or changes the rating: 404 if it isn't asked for, 409 after a day."""
+    now, enabled = services.clock(), services.care.rating
+    with services.store.unit_of_work() as session:
+        identity = queries.find_identity(session, ACCOUNT, visitor.thread)
+        conversation = identity and ratings.newest_closed(session, identity)
+        if not conversation:
+            raise NotFound("There is no conversation to rate.")
+        ratings.rate(session, conversation.id, body.score, body.comment, enabled, now)
+        return {"rating": ratings.view(session, conversation, enabled, now)}
+
+
 @router.get("/messages")
 def history(visitor: Caller, services: Shared) -> dict[str, Any]:
     """What was said so far, oldest first, the state, and the cursor to follow events from."""
@@ -213,6 +239,9 @@ async def _stream(services: Services, visitor: Visitor, after: int) -> AsyncIter
         payload = happened.payload
         if happened.kind is live.Kind.STATUS:
             payload = payload | {"opens_at": _opens_at(services, payload["state"])}
+            if payload["state"] == State.CLOSED:
+                now = await run_in_threadpool(_status_now, services, visitor)
+                payload["rating"] = now.get("rating")
         yield {"id": str(happened.id), "event": happened.kind.value, "data": json.dumps(payload)}
 
 
@@ -232,7 +261,9 @@ def _status(session: Session, services: Services, identity: Identity | None) -> 
     if not conversation:
         return {"state": State.BOT.value, "replies_left": MAX_REPLIES, "agent": None, "opens_at": None}
     view = live.status_view(conversation, queries.replies_used(session, conversation.id))
-    return view | {"opens_at": _opens_at(services, view["state"])}
+    rating = ratings.view(session, conversation, services.care.rating, services.clock())
+    asked = {"rating": rating} if rating else {}  # only where there is a question
+    return view | {"opens_at": _opens_at(services, view["state"])} | asked
 
 
 def _opens_at(services: Services, state: str) -> str | None:

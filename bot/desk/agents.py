@@ -54,6 +54,13 @@ def add_agent(session: Session, email: str, name: str, role: str, password: str,
     return agent
 
 
+def set_password(agent: Agent, password: str) -> None:
+    """Raises BadInput if it is too short or too long."""
+    if not PASSWORD_SHORTEST <= len(password) <= PASSWORD_LONGEST:
+        raise BadInput(f"The password must have {PASSWORD_SHORTEST} to {PASSWORD_LONGEST} characters.")
+    agent.password_hash = _hasher.hash(password)
+
+
 def check_pace(session: Session, email: str, address: str, now: datetime) -> None:
     """Slows guessing down. `address` is the caller's IP address. Raises TooManyLogins."""
     limits = _limits(email, address)
@@ -67,8 +74,9 @@ def check_pace(session: Session, email: str, address: str, now: datetime) -> Non
 
 
 def find_agent(session: Session, email: str) -> Agent | None:
-    """The agent with this e-mail."""
-    return session.scalar(sa.select(Agent).where(Agent.email == normal_email(email)[:320]))
+    """The agent with this e-mail; None for one who may not log in any more, too."""
+    its = sa.select(Agent).where(Agent.email == normal_email(email)[:320], Agent.deactivated_at.is_(None))
+    return session.scalar(its)
 
 
 def check_password(agent: Agent | None, password: str) -> bool:
@@ -103,7 +111,7 @@ def open_session(session: Session, agent: Agent, now: datetime) -> str:
 def agent_of(session: Session, token: str, now: datetime) -> Agent:
     """Whose session it is. Raises NotLoggedIn."""
     found = session.get(AgentSession, _hash(token)) if token else None
-    if found is None or found.expires_at < now:
+    if found is None or found.expires_at < now or found.agent.deactivated_at:
         raise NotLoggedIn("Log in first.")
     return found.agent
 

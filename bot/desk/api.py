@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
-from bot.desk import agents, conversations, dead_letters
+from bot.desk import agents, audit, conversations, dead_letters, presence
 from bot.domain.errors import NotAllowed, NotLoggedIn
 from bot.domain.words import State
 from bot.services import Services
@@ -64,7 +64,9 @@ def caller_of(
 def caller_with(services: Services, token: str) -> Caller:
     """Whose session a token opens. Raises NotLoggedIn."""
     with services.store.read() as session:
-        return Caller(agents.agent_of(session, token, services.clock()), token)
+        caller = Caller(agents.agent_of(session, token, services.clock()), token)
+    presence.seen(services.store, caller.agent.id, services.clock())
+    return caller
 
 
 def check_csrf(token: str, given: str) -> None:
@@ -95,6 +97,7 @@ def log_in(services: Shared, email: str, password: str, request: Request) -> str
     right = agents.check_password(agent, password)  # slow by design: no transaction waits for it
     with services.store.unit_of_work() as session:
         if agent and right:
+            audit.note(session, agent, "agent_login", agent.name, now)
             return agents.open_session(session, agent, now)
         agents.note_failure(session, email, address, now)
     raise NotLoggedIn("E-mail or password is wrong.")

@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bot import live
+from bot.desk import audit
 from bot.domain.conversation import Hold, check_resolve, check_speak, check_take
 from bot.domain.errors import BadInput, Conflict, NotFound
 from bot.domain.window import FOR_ALL, FOR_PEOPLE, window
-from bot.domain.words import Author, Channel, Reason, State, Status
+from bot.domain.words import Author, Channel, Ending, Reason, State, Status
 from bot.orders import normal_email, normal_number, orders_of
 from bot.store import queries
 from bot.store.engine import Store
@@ -30,8 +31,13 @@ LANDING = 2.0  # seconds; a sender that was killed would keep an agent waiting f
 PEOPLE = (Author.CUSTOMER, Author.AGENT)  # whose last words a list shows; the bot's tell nobody anything
 
 
-def take(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
-    """The agent holds it from here; the bot is silent. Raises NotFound, Held or Conflict."""
+def take(
+    session: Session, conversation_id: int, agent: Agent, now: datetime, what: str = "conversation_take"
+) -> Conversation:
+    """The agent holds it from here; the bot is silent. `what` is for the audit trail.
+
+    Raises NotFound, Held or Conflict.
+    """
     conversation = _locked(session, conversation_id)
     check_take(_hold(conversation), agent.id)
     if conversation.state is State.AGENT and conversation.agent_id == agent.id:
@@ -44,6 +50,7 @@ def take(session: Session, conversation_id: int, agent: Agent, now: datetime) ->
     hand_off = queries.open_hand_off(session, conversation.id)
     if hand_off:
         hand_off.taken_at = hand_off.taken_at or now
+    audit.note(session, agent, what, f"#{conversation.id}", now)
     _changed(session, conversation, now)
     return conversation
 
@@ -105,6 +112,7 @@ def give_back(session: Session, conversation_id: int, agent: Agent, now: datetim
     conversation.state = State.BOT
     conversation.agent = None
     queries.end_hand_off(session, conversation.id, now)
+    audit.note(session, agent, "conversation_give_back", f"#{conversation.id}", now)
     _changed(session, conversation, now)
     return conversation
 
@@ -113,7 +121,8 @@ def resolve(session: Session, conversation_id: int, agent: Agent, now: datetime)
     """Closes it; the customer's next message opens a new one. Raises NotFound, Held or Conflict."""
     conversation = _locked(session, conversation_id)
     check_resolve(_hold(conversation), agent.id)
-    queries.close(session, conversation, now)
+    queries.close(session, conversation, now, Ending.RESOLVED)
+    audit.note(session, agent, "conversation_resolve", f"#{conversation.id}", now)
     queries.handle_open_messages(session, conversation.id, now)
     _changed(session, conversation, now)
     return conversation

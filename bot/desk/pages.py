@@ -4,7 +4,6 @@ import heapq
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -18,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from bot import accounts, live
 from bot.channels.web import Shared
-from bot.desk import agents, api, conversations, dead_letters
+from bot.desk import agents, api, care_view, conversations, dead_letters, presence
 from bot.desk.events import Reader
 from bot.desk.render import Times, page
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
@@ -112,7 +111,7 @@ def queue(
 ) -> Response:
     """The left column alone, for a page that refreshes itself."""
     with services.store.read() as session:
-        shown = _queue(session, reader.agent, view)
+        shown = _queue(session, services, reader.agent, view)
     return page("queue.html", _times(services), **shown, open_id=open_id)
 
 
@@ -122,7 +121,7 @@ def thread(
 ) -> Response:
     """A conversation and its customer's card alone, for a page that refreshes itself."""
     with services.store.read() as session:
-        shown = _thread(session, reader, conversation_id, services.clock())
+        shown = _thread(session, services, reader, conversation_id)
     csrf = agents.csrf_token(reader.token)
     return page("thread.html", _times(services), **shown, view=view, csrf=csrf)
 
@@ -241,6 +240,7 @@ def logout(writer: Writer, services: Shared) -> Response:
     """Ends the session; its open pages notice."""
     with services.store.unit_of_work() as session:
         agents.close_session(session, writer.token)
+        presence.logged_out(session, writer.agent.id, services.clock())
     response = RedirectResponse("/desk/login", 303)
     response.delete_cookie(api.COOKIE)
     return response
@@ -264,9 +264,9 @@ def _desk(
     """The whole page. `notice` is what went wrong, `draft` the kind and text that were to be sent."""
     cursor = live.newest(services.store)  # before the rest: an event may come twice, never not at all
     with services.store.read() as session:
-        shown = _queue(session, caller.agent, view) | {"csrf": agents.csrf_token(caller.token)}
+        shown = _queue(session, services, caller.agent, view) | {"csrf": agents.csrf_token(caller.token)}
         if open_id is not None:
-            shown |= _thread(session, caller, open_id, services.clock()) | {"draft": draft}
+            shown |= _thread(session, services, caller, open_id) | {"draft": draft}
     return page(
         "desk.html",
         _times(services),
@@ -280,25 +280,30 @@ def _desk(
     )
 
 
-def _queue(session: Session, agent: Agent, view: View) -> dict[str, Any]:
+def _queue(session: Session, services: Services, agent: Agent, view: View) -> dict[str, Any]:
     state = {View.WAITING: State.WAITING, View.CLOSED: State.CLOSED}.get(view)
     holder = agent.id if view is View.MINE else None
+    rows = conversations.listed(session, state, holder)
     return {
+        "bar": care_view.bar(session, services, agent),
+        "row_care": care_view.at(session, services, agent, [row.id for row in rows]),
         "view": view,
         "views": View,
-        "rows": conversations.listed(session, state, holder),
+        "rows": rows,
         "counts": conversations.counts(session, agent),
         "limit": conversations.LIST_LIMIT,
         "alerts": accounts.alerts(session),
     }
 
 
-def _thread(session: Session, caller: api.Caller, conversation_id: int, now: datetime) -> dict[str, Any]:
+def _thread(session: Session, services: Services, caller: api.Caller, conversation_id: int) -> dict[str, Any]:
     """A conversation as its page shows it. Raises NotFound."""
+    now = services.clock()
     detail = conversations.detail(session, conversation_id, caller.agent)
     first = conversations.listed(session, State.WAITING, limit=1)
     return {
         "it": detail,
+        "thread_care": care_view.at(session, services, caller.agent, [conversation_id]),
         "window": window(detail.conversation.channel, detail.conversation.identity.wrote_at, now),
         "progress": {
             one.id: conversations.progress(one, detail.conversation.identity) for one in detail.messages

@@ -2,19 +2,21 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from bot.domain.errors import SettingError
 
+LOOK_AHEAD = 367  # days
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _PART = re.compile(r"(?P<first>[a-z]{3})(?:-(?P<last>[a-z]{3}))? (?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)")
 
 
 @dataclass(frozen=True)
 class Hours:
-    """Opening spans by weekday (0 is Monday), local time; no span crosses midnight."""
+    """Opening spans by weekday (0 is Monday), local time; no span crosses midnight. Holidays are closed."""
 
     spans: tuple[tuple[int, time, time], ...]
+    holidays: frozenset[date] = frozenset()
 
     @classmethod
     def parse(cls, text: str) -> "Hours":
@@ -39,13 +41,31 @@ class Hours:
             raise SettingError("OPENING_HOURS is empty; write it like 'Mon-Fri 09:00-18:00'.")
         return cls(tuple(sorted(spans)))
 
+    def on(self, day: date) -> list[tuple[time, time]]:
+        """When the desk opens and closes on a day, in order; spans that overlap count once."""
+        if day in self.holidays:
+            return []
+        merged: list[tuple[time, time]] = []
+        for weekday, opens, closes in self.spans:
+            if weekday != day.weekday():
+                continue
+            if merged and opens <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(closes, merged[-1][1]))
+            else:
+                merged.append((opens, closes))
+        return merged
+
     def opens_at(self, now: datetime) -> datetime | None:
-        """When people are back, in `now`'s time zone; None while they are there."""
-        later = []
-        for day, opens, closes in self.spans:
-            date = now.date() + timedelta(days=(day - now.weekday()) % 7)
-            start = datetime.combine(date, opens, now.tzinfo)
-            if start <= now < datetime.combine(date, closes, now.tzinfo):
-                return None
-            later.append(start if start > now else start + timedelta(days=7))
-        return min(later)
+        """When people are back, in `now`'s time zone; None while they are there.
+
+        After a year of holidays nobody knows: then it says when the year is over.
+        """
+        for ahead in range(LOOK_AHEAD):
+            day = now.date() + timedelta(days=ahead)
+            for opens, closes in self.on(day):
+                start, end = (datetime.combine(day, at, now.tzinfo) for at in (opens, closes))
+                if start <= now < end:
+                    return None
+                if start > now:
+                    return start
+        return now + timedelta(days=LOOK_AHEAD)

@@ -45,6 +45,15 @@ class State(str, Enum):
     CLOSED = "closed"
 
 
+class Ending(str, Enum):
+    """How a conversation closed."""
+
+    SETTLED = "settled"  # its customer said so
+    RESOLVED = "resolved"  # an agent did
+    SILENT = "silent"  # nobody wrote any more
+    MOVED_ON = "moved_on"  # its customer began another matter
+
+
 class Reason(str, Enum):
     """Why a conversation went to a person. When several hold, the first listed wins."""
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload, lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from bot.domain.words import Author, Reason, State, Status, Topic, more_pressing
+from bot.domain.words import Author, Ending, Reason, State, Status, Topic, more_pressing
 from bot.store.tables import Conversation, HandOff, Identity, Message, Part
 
 TAKEN = "a person took the conversation"  # the error of what the bot was kept from sending, as it should be
@@ -143,8 +143,11 @@ def end_hand_off(session: Session, conversation_id: int, now: datetime) -> None:
         found.ended_at = now
 
 
-def close(session: Session, conversation: Conversation, now: datetime) -> None:
-    """Closes a conversation, whoever decided it."""
+def close(
+    session: Session, conversation: Conversation, now: datetime, ending: Ending = Ending.SETTLED
+) -> None:
+    """Closes a conversation; `ending` says who decided it."""
+    conversation.ending = ending
     conversation.state = State.CLOSED
     conversation.closed_at = now
     conversation.agent_id = None

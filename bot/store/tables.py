@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 from bot.domain.rule import Detail
-from bot.domain.words import Author, Channel, Reason, State, Status, Topic
+from bot.domain.words import Author, Channel, Ending, Reason, State, Status, Topic
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -109,6 +109,7 @@ class Table(DeclarativeBase):
         Author: Word(Author),
         Channel: Word(Channel),
         Detail: Word(Detail),
+        Ending: Word(Ending),
         Reason: Word(Reason),
         State: Word(State),
         Status: Word(Status),
@@ -196,6 +197,7 @@ class Agent(Table):
     role: Mapped[str] = mapped_column(String(20))
     password_hash: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
+    deactivated_at: Mapped[datetime | None]  # may not log in any more; what they wrote stays theirs
 
 
 class AgentSession(Table):
@@ -228,6 +230,7 @@ class Conversation(Table):
     __table_args__ = (
         one_of("state", State, "state"),
         one_of("channel", Channel, "channel"),
+        one_of("ending", Ending, "ending"),
         CheckConstraint("agent_id IS NULL OR state = 'agent'", name="holder"),
         CheckConstraint("(state = 'closed') = (closed_at IS NOT NULL)", name="closed"),
         Index(
@@ -253,6 +256,8 @@ class Conversation(Table):
         Index("ix_conversation_state_last_message_at", "state", "last_message_at"),
         Index("ix_conversation_identity_id_id", "identity_id", "id"),
         Index("ix_conversation_contact_id_id", "contact_id", "id"),
+        Index("ix_conversation_opened_at", "opened_at"),  # reports
+        Index("ix_conversation_contact_id_channel_opened_at", "contact_id", "channel", "opened_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -264,6 +269,7 @@ class Conversation(Table):
     opened_at: Mapped[datetime]
     last_message_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    ending: Mapped[Ending | None]  # how it closed; None while it is open, or from before this was kept
 
     # What the bot has learnt, for the next turn's Context.
     answered: Mapped[Topic | None]
@@ -305,6 +311,13 @@ class Message(Table):
         UniqueConstraint("conversation_id", "agent_id", "author", "client_id", name="uq_message_client_id"),
         Index("ix_message_status_id", "status", "id"),
         Index("ix_message_conversation_id_id", "conversation_id", "id"),
+        Index(
+            "ix_message_agent_id_at",
+            "agent_id",
+            "at",
+            sqlite_where=text("author = 'agent'"),
+            postgresql_where=text("author = 'agent'"),
+        ),
         Index(
             "ix_message_open",
             "conversation_id",
@@ -364,6 +377,7 @@ class HandOff(Table):
     __tablename__ = "hand_off"
     __table_args__ = (
         one_of("reason", Reason, "reason"),
+        Index("ix_hand_off_at", "at"),
         Index(
             "uq_hand_off_open",
             "conversation_id",

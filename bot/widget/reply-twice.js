@@ -40,6 +40,9 @@
       talking: (name) => `You are talking with ${name ?? "a colleague"}.`,
       joined: (name) => `${name ?? "A colleague"} joined the conversation.`,
       closed: "This conversation is closed. Write again any time.",
+      rate: "How was our help?", worst: "Bad", best: "Very good", score: (n) => `${n} of 5`,
+      comment: "Anything you would like to add?", rateSend: "Send", rated: "Thank you! You can change your answer for a day.",
+      ratedLate: (n) => `Your rating: ${n} of 5`, notRated: "That didn’t get through. Please try again.",
       offline: "No connection. We keep trying.",
     },
     ko: {
@@ -58,6 +61,9 @@
       talking: (name) => (name ? `${name} 상담원과 대화 중입니다.` : "상담원과 대화 중입니다."),
       joined: (name) => (name ? `${name} 상담원이 대화에 참여했습니다.` : "상담원이 대화에 참여했습니다."),
       closed: "상담이 종료되었습니다. 언제든지 다시 메시지를 남겨 주세요.",
+      rate: "상담은 어떠셨나요?", worst: "아쉬워요", best: "아주 좋아요", score: (n) => `5점 중 ${n}점`,
+      comment: "더 남기실 말씀이 있으신가요?", rateSend: "보내기", rated: "감사합니다! 하루 동안 답변을 바꾸실 수 있습니다.",
+      ratedLate: (n) => `보내 주신 평가: 5점 중 ${n}점`, notRated: "전송되지 않았습니다. 다시 시도해 주세요.",
       offline: "연결이 끊겼습니다. 다시 연결하고 있습니다…",
     },
     ja: {
@@ -76,6 +82,9 @@
       talking: (name) => (name ? `担当の${name}が対応しております。` : "担当者が対応しております。"),
       joined: (name) => (name ? `担当の${name}が参加しました。` : "担当者が参加しました。"),
       closed: "この会話は終了しました。またいつでもお気軽にメッセージをお送りください。",
+      rate: "対応はいかがでしたか？", worst: "よくない", best: "とてもよい", score: (n) => `5点中${n}点`,
+      comment: "ほかにお気づきの点があればお書きください。", rateSend: "送信", rated: "ありがとうございます。回答は1日以内なら変更できます。",
+      ratedLate: (n) => `いただいた評価：5点中${n}点`, notRated: "送信できませんでした。もう一度お試しください。",
       offline: "接続が切れました。再接続しています…",
     },
   };
@@ -152,6 +161,15 @@
     .quick { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 10px; }
     .quick button { min-height: 36px; padding: 5px 14px; border: 1px solid var(--accent); border-radius: 18px;
       color: var(--accent); font-weight: 600; text-align: start; }
+    .rating { align-self: stretch; margin: 14px 0 2px; padding: 12px 14px; border: 1px solid var(--line); border-radius: 14px; text-align: center; }
+    .rating p { margin: 0 0 8px; font-weight: 600; } .rating .meta { margin: 8px 0 0; font-weight: 400; }
+    .scores { display: flex; justify-content: center; gap: 8px; }
+    .scores button { width: 42px; height: 42px; border: 1px solid var(--muted); border-radius: 50%; font-weight: 600; }
+    .scores button:hover { background: var(--soft); }
+    .scores button[aria-pressed="true"] { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
+    .ends { display: flex; justify-content: space-between; max-width: 252px; margin: 4px auto 0; font-size: 12px; color: var(--muted); }
+    .rating textarea { width: 100%; height: 64px; margin-top: 10px; border-radius: 12px; }
+    .rating .save { min-height: 36px; margin-top: 6px; padding: 5px 18px; border-radius: 18px; background: var(--accent); color: var(--on-accent); font-weight: 600; }
     .typing { align-self: flex-start; display: flex; gap: 5px; margin-top: 14px; padding: 15px 14px; border-radius: 18px; background: var(--soft); }
     .typing i { width: 7px; height: 7px; border-radius: 50%; background: var(--muted); animation: nod 1.2s infinite ease-in-out; }
     .typing i:nth-child(2) { animation-delay: .15s; } .typing i:nth-child(3) { animation-delay: .3s; }
@@ -530,6 +548,13 @@
       return open && last?.author === "bot" && last.buttons?.length ? { key: `quick ${last.id}`, kind: "quick", buttons: last.buttons } : null;
     }
 
+    /** The question how it was, after a conversation that is over: part of the page, no message. */
+    rating() {
+      const { state, rating } = this.status;
+      const ask = state === "closed" && rating && this.pending.size === 0;
+      return ask ? { key: `rating ${rating.conversation}`, kind: "rating", rating } : null;
+    }
+
     /** What the log shows, from top to bottom: days, joins, messages. Each row has a key that lasts. */
     rows(wording) {
       const rows = [];
@@ -563,7 +588,7 @@
     #nodes = new Map(); // row key → node
     stuck = true; // the reader is at the bottom, and stays there when something comes
 
-    /** `act`: retry(), edit(row), press(button). */
+    /** `act`: retry(), edit(row), press(button), rate(score, comment) → promise. */
     constructor(labels, wording, act) {
       Object.assign(this, { labels, wording, act });
       this.node = el("div", { class: "log", role: "log", "aria-label": labels.log, "aria-relevant": "additions", tabindex: "0", onscroll: () => this.#scrolled() });
@@ -586,6 +611,7 @@
         const known = this.#nodes.get(row.key);
         const node = known ?? this.#make(row, news);
         if (row.kind === "message") this.#update(node, row);
+        if (row.kind === "rating") this.#updateRating(node, row.rating);
         if (!known) this.#nodes.set(row.key, node);
         if (this.node.children[i] !== node) this.node.insertBefore(node, this.node.children[i] ?? null);
         if (!known && news && !this.stuck && row.kind === "message" && row.author !== "customer") this.newer.hidden = false;
@@ -614,11 +640,50 @@
       if (row.kind === "quick") {
         return el("div", { class: "quick" }, ...row.buttons.map((b) => el("button", { type: "button", onclick: () => act.press(b) }, b.title)));
       }
+      if (row.kind === "rating") return this.#rating();
       const name = { customer: labels.you, bot: labels.bot, agent: row.name ?? labels.agent }[row.author];
       const by = el("p", { class: "by", "aria-hidden": "true" }, name, ...(row.author === "bot" ? [el("span", {}, labels.tag)] : []));
       const bubble = el("div", { class: "bubble" }, el("span", { class: "sr" }, `${name}: `), ...linked(row.text));
       return el("div", { class: `message ${row.author}${news ? " new" : ""}` }, by, bubble, el("div", { class: "meta" }));
     }
+
+    /** The question: a score is sent as it is chosen, a comment when its button is pressed. */
+    #rating() {
+      const { labels, act } = this;
+      const said = el("div", { class: "meta", role: "status" });
+      const comment = el("textarea", { "aria-label": labels.comment, placeholder: labels.comment, maxlength: "1000" });
+      let score = null;
+      const send = async (chosen) => {
+        score = chosen;
+        scores.forEach((button, i) => button.setAttribute("aria-pressed", String(i + 1 === chosen)));
+        more.hidden = false;
+        try {
+          await act.rate(chosen, comment.value.trim());
+          setText(said, labels.rated);
+        } catch { setText(said, labels.notRated); }
+        if (this.stuck) this.toBottom();
+      };
+      const scores = [1, 2, 3, 4, 5].map((n) =>
+        el("button", { type: "button", "aria-pressed": "false", "aria-label": labels.score(n), onclick: () => send(n) }, String(n)));
+      const more = el("div", { hidden: "" }, comment, el("button", { type: "button", class: "save", onclick: () => send(score) }, labels.rateSend));
+      const node = el("div", { class: "rating", role: "group", "aria-label": labels.rate }, el("p", {}, labels.rate),
+        el("div", { class: "scores" }, ...scores), el("div", { class: "ends", "aria-hidden": "true" }, el("span", {}, labels.worst), el("span", {}, labels.best)), more, said);
+      node.fill = (rating) => { // what the server knows, unless the customer is at it
+        if (rating.score && score === null) {
+          score = rating.score;
+          comment.value = rating.comment;
+          scores.forEach((button, i) => button.setAttribute("aria-pressed", String(i + 1 === score)));
+          more.hidden = !rating.open;
+        }
+        if (rating.open) return;
+        for (const button of scores) button.disabled = true;
+        more.hidden = true;
+        setText(said, labels.ratedLate(rating.score));
+      };
+      return node;
+    }
+
+    #updateRating(node, rating) { node.fill(rating); }
 
     #update(node, row) {
       const [by, , meta] = node.children;
@@ -738,6 +803,7 @@
         retry: () => this.#retry(),
         edit: (entry) => this.#edit(entry),
         press: ({ title, button }) => this.#say(title, button),
+        rate: (score, comment) => this.#rate(score, comment),
       });
       this.state = el("p", { class: "state", role: "status" });
       this.over = el("p", { class: "over", id: "over", role: "alert" });
@@ -911,6 +977,11 @@
       if (!this.live.running) this.live.connect();
     }
 
+    async #rate(score, comment) {
+      const { rating } = await this.session.call("POST", "rating", { score, comment }, false);
+      this.#thread.status = { ...this.#thread.status, rating };
+    }
+
     #mark(entry, changes) {
       if ([...this.#thread.messages.values()].some((m) => m.client_id === entry.client_id)) return; // it has arrived already
       const before = this.#thread.pending.get(entry.client_id);
@@ -997,6 +1068,8 @@
       const rows = this.#thread.rows(this.wording);
       const quick = this.#thread.buttons();
       if (quick) rows.push(quick);
+      const rating = this.#thread.rating();
+      if (rating) rows.push(rating);
       if (typing) rows.push({ key: "typing", kind: "typing" });
       if (!rows.length && (this.#ready || !this.session.token)) rows.push({ key: "welcome", kind: "welcome" });
       this.log.show(rows, this.#ready);

@@ -87,7 +87,7 @@ def cost_of(shop: Shop, step: Callable[[], object]) -> tuple[int, int, int]:
 
 def test_a_message_is_stored_and_filed_in_one_transaction(second: Shop):
     postgresql = not second.store.is_sqlite
-    assert cost_of(second, lambda: comes(second)) == (8 + 2 * postgresql, 1, 1)
+    assert cost_of(second, lambda: comes(second)) == (9 + 2 * postgresql, 1, 1)
 
 
 def test_a_turn_waits_for_the_disk_once(second: Shop):
@@ -104,7 +104,7 @@ def test_a_turn_waits_for_the_disk_once(second: Shop):
     proposal = second.brain._propose(turn.text, turn.context)
     postgresql = not second.store.is_sqlite
     settled = cost_of(second, lambda: turns.settle(second.services, turn, proposal))
-    assert settled == (8 + postgresql, 1, 1)
+    assert settled == (9 + postgresql, 1, 1)
     assert len(second.replies()) == 2
 
 

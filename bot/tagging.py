@@ -1,0 +1,83 @@
+"""Tags, priority and team of a conversation: by rule when its customer writes, by hand at the desk.
+
+A rule is carried out once in a conversation, so that what an agent changes afterwards stays changed.
+Whoever calls has locked the conversation's row.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bot import live
+from bot.domain.mentions import mentions
+from bot.domain.words import Topic
+from bot.store.care import ConversationTag, Handling, Rule, RuleMatch
+from bot.store.tables import Conversation
+
+NORMAL = 1  # the priority of what nothing was said about
+
+
+def matches(rule: Rule, channel: str, text: str, topics: Sequence[str]) -> str | None:
+    """Why a rule holds for a message: the phrase or topic that was found; None if it doesn't."""
+    if rule.channel is not None and rule.channel.value != channel:
+        return None
+    found = mentions(text, rule.phrases["any"])
+    return found or next((topic for topic in topics if topic in rule.topics["any"]), None)
+
+
+def apply_rules(
+    session: Session, conversation: Conversation, text: str, topic: Topic | None, now: datetime
+) -> None:
+    """Carries out each live rule that holds for what a customer wrote and wasn't carried out here before.
+
+    Of several the highest priority wins, and the first one's team.
+    """
+    done = sa.select(RuleMatch.rule_id).where(RuleMatch.conversation_id == conversation.id)
+    rules = session.scalars(
+        sa.select(Rule).where(Rule.live_since.is_not(None), Rule.id.not_in(done)).order_by(Rule.id)
+    ).all()
+    topics = [topic.value] if topic else []
+    held = [rule for rule in rules if matches(rule, conversation.channel.value, text, topics)]
+    if not held:
+        return
+    how = handling(session, conversation.id)
+    for rule in held:
+        session.add(RuleMatch(rule_id=rule.id, conversation_id=conversation.id, at=now))
+        if rule.tag_id and session.get(ConversationTag, (conversation.id, rule.tag_id)) is None:
+            session.add(ConversationTag(conversation_id=conversation.id, tag_id=rule.tag_id, at=now))
+            session.flush()
+        how.priority = max(how.priority, NORMAL if rule.priority is None else rule.priority)
+        if rule.priority == 0 and how.priority == NORMAL:
+            how.priority = 0
+        how.team_id = how.team_id or rule.team_id
+    live.touched(session, conversation, now)
+
+
+def handling(session: Session, conversation_id: int) -> Handling:
+    """Priority and team of a conversation, to be changed."""
+    found = session.get(Handling, conversation_id)
+    if found is None:
+        found = Handling(conversation_id=conversation_id, priority=NORMAL)
+        session.add(found)
+        session.flush()
+    return found
+
+
+def tag(session: Session, conversation_id: int, tag_id: int, agent_id: int, now: datetime) -> None:
+    """Puts a tag on by hand; one that is there stays as it is."""
+    found = session.get(ConversationTag, (conversation_id, tag_id))
+    if found is None:
+        session.add(
+            ConversationTag(conversation_id=conversation_id, tag_id=tag_id, at=now, agent_id=agent_id)
+        )
+    elif found.removed_at:
+        found.at, found.agent_id, found.removed_at = now, agent_id, None
+
+
+def untag(session: Session, conversation_id: int, tag_id: int, now: datetime) -> None:
+    """Takes a tag off; no rule puts it back."""
+    found = session.get(ConversationTag, (conversation_id, tag_id))
+    if found and found.removed_at is None:
+        found.removed_at = now

@@ -15,6 +15,7 @@ import csv
 import json
 import logging
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,7 +107,9 @@ def pipeline(name: str, folder: Path) -> Path:
     from rasa.shared.utils.io import read_yaml_file, write_yaml
 
     ours = ROOT / "config.yml"
-    source = ours if name == "ours" else Path(rasa.cli.__file__).parent / "initial_project" / "config.yml"
+    source = ours if name == "ours" else folder / "config.yml"
+    if name == "stock":  # a copy: Rasa writes into the file what it fills in
+        shutil.copy(Path(rasa.cli.__file__).parent / "initial_project" / "config.yml", source)
     config = read_yaml_file(source)
     if name == "stock":  # what `rasa init` leaves commented out is what `rasa train` then fills in
         from rasa.engine.recipes.default_recipe import DefaultV1Recipe

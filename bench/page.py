@@ -190,7 +190,7 @@ def _trained(training: dict[str, Any]) -> str:
         return said
     return (
         f"{said} instead of 100: an answer takes as long whether a network was trained for long or not, "
-        "only its shape counts (`make bench EPOCHS=100` trains the full time, which takes hours)"
+        "only its shape counts (`make bench EPOCHS=100` trains the full time, which takes an hour and more)"
     )
 
 

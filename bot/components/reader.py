@@ -136,7 +136,7 @@ class MessageReader(GraphComponent, IntentClassifier):
                 "strength": 1.0,
                 "nearest": 3,
                 "closeness": 2.0,
-                "threshold": -0.2,
+                "threshold": -0.15,
                 "doubt": -0.6,
                 "certain": 0.98,
                 "account": 0.3,

@@ -20,8 +20,9 @@ run: setup ## Train if needed, start everything, print the addresses (Ctrl-C end
 train: setup ## Train the model if its inputs changed
 	@$(BIN)/python -m bot train
 
-test: setup ## Run every test (brings its own browser and PostgreSQL)
-	@$(BIN)/python scripts/browser.py
+test: setup ## Run every test (brings its own browser, PostgreSQL and Redis)
+	@$(BIN)/python -m scripts.browser
+	@$(BIN)/python -m scripts.redis_server
 	@$(BIN)/python -m pytest
 
 check: setup ## Lint, format, types, and which module may import which

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from scripts.debian import install
+
 
 def find() -> str | None:
     """The path of a Chromium that can be started, or None."""
@@ -27,14 +29,7 @@ def bring() -> str | None:
     playwright = [sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"]
     if subprocess.run(playwright, check=False, capture_output=True).returncode == 0 and (found := find()):
         return found
-    if shutil.which("apt-get") and os.geteuid() == 0:
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        fonts = ["fonts-noto-cjk", "fonts-noto-color-emoji"]
-        for command in (
-            ["apt-get", "update", "-qq"],
-            ["apt-get", "install", "-qq", "-y", "chromium", *fonts],
-        ):
-            subprocess.run(command, check=False, env=environment, capture_output=True)
+    install("chromium", "fonts-noto-cjk", "fonts-noto-color-emoji")
     return find()
 
 

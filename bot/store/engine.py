@@ -12,6 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from bot.domain.errors import SettingError, StoreDown
+from bot.store import desk_tables, search  # noqa: F401 (whoever writes rows has them indexed)
 
 HERE = Path(__file__).resolve().parent
 BUSY_MS = 10_000  # how long SQLite waits for another process's transaction

@@ -5,6 +5,7 @@ from typing import Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
+from bot.store import desk_tables  # noqa: F401 (its tables are part of the schema)
 from bot.store.tables import Table, UTCDateTime, Word
 
 

@@ -203,9 +203,11 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
             return
         for message in messages:
             message.handled_at = now
+        if messages:
+            messages[-1].tone = proposal.tone
         conversation.due_at = None
         _learn(conversation, proposal, was_said=effect.reply_no is not None)
-        _carry_out(session, conversation, effect, proposal, now)
+        _carry_out(session, conversation, effect, proposal, messages, now)
     if proposal.speaks and context.replies_used >= MAX_REPLIES:
         THIRD_REPLIES.inc()
     if effect.hand_off and effect.state is not context.state:
@@ -312,11 +314,17 @@ def _learn(conversation: Conversation, proposal: Proposal, was_said: bool) -> No
 
 
 def _carry_out(
-    session: Session, conversation: Conversation, effect: Effect, proposal: Proposal, now: datetime
+    session: Session,
+    conversation: Conversation,
+    effect: Effect,
+    proposal: Proposal,
+    messages: list[Message],
+    now: datetime,
 ) -> None:
     before = conversation.state
     if effect.hand_off:
-        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now)
+        cause = _cause(messages, proposal.words)
+        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now, cause)
     if effect.reply_no:
         reply = Message(
             public_id=new_public_id(),
@@ -339,6 +347,14 @@ def _carry_out(
     conversation.state = effect.state
     if effect.reply_no or effect.hand_off or effect.state is not before:
         live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
+
+
+def _cause(messages: list[Message], words: str | None) -> tuple[int | None, str | None]:
+    """The message of a turn that holds the words; the last one where it isn't known."""
+    found = next((message.id for message in messages if words and words in message.text), None)
+    if found:
+        return found, words
+    return (messages[-1].id if messages else None), None
 
 
 def first_status(channel: Channel) -> Status:

@@ -31,6 +31,7 @@ from bot.domain.words import Remark
 CALM, UPSET = "calm", "upset"
 TONE = "tone"  # the entity of an upset message
 TOPIC = "topic"  # the entity for every question after the first
+WORDS = "words"  # of an intent or a tone: the part of a longer message that it stands in
 RANKING_LENGTH = 10
 _FILE = "reader.npz"
 
@@ -87,6 +88,7 @@ class Read:
     scores: np.ndarray  # one column a topic
     closeness: np.ndarray  # likewise, 0 to 1
     upset: float  # of the whole: how much rather upset than calm
+    sorest: str = ""  # the part that is most upset, if there are several
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
@@ -200,8 +202,10 @@ class MessageReader(GraphComponent, IntentClassifier):
             if tone["doubt"] <= read.upset < tone["threshold"] and guesses[0].confidence < tone["certain"]:
                 matter = unanswered(matter)
             _set(message, self._ranking(read.scores[0], guesses[0].confidence), matter)
+            _keep_words(message, matter, read.texts, guesses)
         if read.upset >= settings["tone"]["threshold"]:
             _add(message, TONE, UPSET, 1 / (1 + math.exp(-2 * read.upset)))
+            message.get(ENTITIES)[-1][WORDS] = read.sorest
 
     def read(self, message: Message) -> Read:
         """Compares a featurized message and its parts with all that was learned."""
@@ -213,15 +217,18 @@ class MessageReader(GraphComponent, IntentClassifier):
         settings = self.config["topic"]
         close = closeness(cosines, self._model.by_intent, settings["nearest"])
         scores = self._model.topic.margins(vectors, spelled) + settings["closeness"] * close
-        return Read(texts, scores, close, self._upset(vectors[:1], spelled[:1], cosines[:1]))
+        upset = self._upset(vectors, spelled, cosines)
+        sorest = texts[1 + int(upset[1:].argmax())] if parts else ""
+        return Read(texts, scores, close, float(upset[0]), sorest)
 
-    def _upset(self, vector: np.ndarray, spelled: Any, cosines: np.ndarray) -> float:
+    def _upset(self, vectors: np.ndarray, spelled: Any, cosines: np.ndarray) -> np.ndarray:
+        """How upset each row is."""
         if self._model.tone is None:
-            return -math.inf
+            return np.full(len(vectors), -math.inf)
         settings = self.config["tone"]
-        ((calm, upset),) = closeness(cosines, self._model.by_tone, settings["nearest"])
-        margin = self._model.tone.margins(vector, spelled)[0, 1]
-        return float(margin + settings["closeness"] * (upset - calm))
+        close = closeness(cosines, self._model.by_tone, settings["nearest"])
+        margins = self._model.tone.margins(vectors, spelled)[:, 1]
+        return margins + settings["closeness"] * (close[:, 1] - close[:, 0])
 
     def guesses(self, read: Read) -> list[Guess]:
         """The likeliest intent of the whole message, then of each part."""
@@ -282,6 +289,17 @@ def _set(message: Message, ranking: list[dict[str, Any]], matter: Matter) -> Non
     message.set("intent_ranking", [intent, *others], add_to_output=True)
     for topic in matter.also:
         _add(message, TOPIC, topic, matter.confidence)
+
+
+def _keep_words(message: Message, matter: Matter, texts: Sequence[str], guesses: Sequence[Guess]) -> None:
+    """Notes which part of a message its intent was read in: the surest that says so."""
+    parts = [
+        (g.confidence, text)
+        for g, text in zip(guesses[1:], texts[1:], strict=True)
+        if g.intent == matter.intent
+    ]
+    if parts:
+        message.get(INTENT)[WORDS] = max(parts)[1]
 
 
 def _add(message: Message, name: str, value: str, confidence: float) -> None:

@@ -16,7 +16,7 @@ from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.graph import Graph
-from bot.desk import agents, api, dead_letters, events, pages
+from bot.desk import agents, api, dead_letters, events, letters, login, nothing, pages, people, replies
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -99,6 +99,11 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         api.router,
         events.router,
         pages.router,
+        people.router,
+        replies.router,
+        letters.router,
+        login.router,
+        nothing.router,
         operations.router,
         widget.router,
     ):

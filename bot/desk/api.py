@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
-from bot.desk import agents, conversations, dead_letters
+from bot.desk import agents, conversations, dead_letters, detail, stream
 from bot.domain.errors import NotAllowed, NotLoggedIn
 from bot.domain.words import State
 from bot.services import Services
@@ -25,6 +25,7 @@ class Caller:
 
     agent: Agent
     token: str
+    language: str = "en"  # of the desk's pages for them
 
 
 class LoginIn(BaseModel):
@@ -102,19 +103,33 @@ def log_in(services: Shared, email: str, password: str, request: Request) -> str
 
 @router.get("/conversations")
 def list_conversations(
-    caller: Desk, services: Shared, state: State | None = None, mine: bool = False
+    caller: Desk,
+    services: Shared,
+    state: State | None = None,
+    mine: bool = False,
+    view: stream.View | None = None,
+    q: Annotated[str, Query(max_length=200)] = "",
+    before: Annotated[str | None, Query(max_length=60)] = None,
+    limit: Annotated[int, Query(ge=1, le=stream.LONGEST)] = 200,
 ) -> dict[str, Any]:
-    """Open conversations, who waits longest first; `state` picks one state."""
+    """A view of the stream, or all conversations in a state; `next` is the `before` of the next page.
+
+    `q` searches messages, contacts and order numbers.
+    """
+    chosen = stream.View.WAITING if state is State.WAITING else stream.View.ALL
+    states = (state,) if state else () if view or q else stream.OPEN
+    filters = stream.Filters(text=q, states=() if mine else states)
+    view = view or (stream.View.MINE if mine else chosen)
     with services.store.read() as session:
-        rows = conversations.listed(session, state, caller.agent.id if mine else None)
-    return {"conversations": [row.as_json() for row in rows]}
+        found = stream.listed(session, caller.agent, view, services.clock(), filters, before, limit)
+    return {"conversations": [row.as_json() for row in found.rows], "next": found.more}
 
 
 @router.get("/conversations/{conversation_id}")
 def get_conversation(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
     """One conversation with its messages, hand-offs and orders."""
     with services.store.read() as session:
-        return conversations.detail(session, conversation_id, caller.agent).as_json()
+        return detail.detail(session, conversation_id, caller.agent, services.clock()).as_json()
 
 
 @router.post("/conversations/{conversation_id}/take")
@@ -189,7 +204,7 @@ def _do(services: Shared, caller: Caller, conversation_id: int, verb: Callable[.
         agent = _attached(session, caller)
         verb(session, conversation_id, agent, services.clock())
         session.flush()
-        return conversations.detail(session, conversation_id, agent).row.as_json()
+        return detail.detail(session, conversation_id, agent, services.clock()).row.as_json()
 
 
 def _write(

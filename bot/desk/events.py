@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -13,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from bot import live
 from bot.channels.web import PING_SECONDS, Shared
 from bot.desk import api
+from bot.desk.words import chosen
 from bot.domain.errors import NotLoggedIn
 from bot.services import Services
 
@@ -22,7 +24,8 @@ router = APIRouter(prefix="/desk", include_in_schema=False)
 
 def reader_of(request: Request, services: Shared) -> api.Caller:
     """Whose cookie it is; enough to read. Raises NotLoggedIn."""
-    return api.caller_with(services, request.cookies.get(api.COOKIE, ""))
+    caller = api.caller_with(services, request.cookies.get(api.COOKIE, ""))
+    return replace(caller, language=chosen(caller.agent.language, request.headers.get("accept-language", "")))
 
 
 Reader = Annotated[api.Caller, Depends(reader_of)]

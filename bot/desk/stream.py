@@ -23,6 +23,7 @@ from bot.store.tables import Agent, Contact, Conversation, HandOff, Message, Ord
 PAGE = 50  # conversations shown at first, and by each "more"
 LONGEST = 500  # conversations that one page shows at most
 MANY = 100  # a count that reaches this is told as "99+"
+NEWEST = 2**31 - 1  # later than any message's id
 CHUNK, CHUNKS = 300, 20  # messages that a search looks at, at a time and in all
 PEOPLE = (Author.CUSTOMER, Author.AGENT)  # whose last words a list shows; the bot's tell nobody anything
 OPEN = (State.BOT, State.WAITING, State.AGENT)
@@ -184,10 +185,9 @@ def _narrowed(filters: Filters) -> list[sa.ColumnElement[bool]]:
     if filters.states:
         wanted.append(Conversation.state.in_(filters.states))
     if filters.reason:
-        came = sa.select(HandOff.id).where(
-            HandOff.conversation_id == Conversation.id, HandOff.reason == filters.reason
-        )
-        wanted.append(came.exists())
+        came = sa.orm.aliased(HandOff)
+        of_reason = sa.and_(came.conversation_id == Conversation.id, came.reason == filters.reason)
+        wanted.append(sa.exists().where(of_reason))
     return wanted
 
 
@@ -227,15 +227,20 @@ def _found(
     The key of a search is the last message looked at.
     """
     allowed = [*_of_view(agent, view, now), *_narrowed(replace(filters, text=""))]
-    ids: dict[int, int | None] = {}  # conversation → the message that was found in it
-    if before is None:
-        ids |= dict.fromkeys(_of_people(session, filters.text, allowed, limit))
-    elif not before.isdigit() or len(before) > 10:
+    if before is not None and not (before.isascii() and before.isdigit() and len(before) < 11):
         raise BadInput("This list is out of date; reload it.")
-    last = int(before) if before else 2**31 - 1
+    ids: dict[int, int | None] = {}  # conversation → the message that was found in it
+    people = _of_people(session, filters.text, allowed, limit)
+    if before is None:
+        ids |= dict.fromkeys(people)
+    last = int(before) if before else NEWEST
     for message_id, conversation_id in _hits(session, filters.text, allowed, last):
         if len(ids) >= limit:
             break
+        if conversation_id in people or (
+            before and _was_shown(session, filters.text, conversation_id, before)
+        ):
+            continue
         ids.setdefault(conversation_id, message_id)
         last = message_id
     else:
@@ -290,6 +295,16 @@ def _hits(
         if len(ids) < CHUNK:
             return
         before = ids[-1]
+
+
+def _was_shown(session: Session, text: str, conversation_id: int, before: str) -> bool:
+    """Whether an earlier page of a search has shown a conversation, for a newer message of it."""
+    newer = sa.select(Message.id).where(Message.conversation_id == conversation_id, Message.id >= int(before))
+    ids = session.scalars(newer).all()
+    wanted = matching(session, "message", text)
+    if not ids or wanted is None:
+        return False
+    return session.execute(wanted.where(wanted.selected_columns[0].in_(ids)).limit(1)).first() is not None
 
 
 def snippet(text: str, wanted: str, around: int = 60) -> str:

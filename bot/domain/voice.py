@@ -25,7 +25,10 @@ _STOCK = re.compile(
     r"|ご了承ください|ご理解(?:ください|のほど)|貴重なご意見",
     re.IGNORECASE,
 )
-_ASKS = r"(?:what(?:'s| is)|send|give|share|tell|provide|confirm|message|need|post|reply with|let (?:me|us) (?:know|have))"
+_ASKS = (
+    r"(?:what(?:'s| is)|send|give|share|tell|provide|confirm|message|need|post|reply with"
+    r"|let (?:me|us) (?:know|have))"
+)
 _DETAIL = (
     r"(?:order (?:number|no|id)|e-?mail|phone(?: number)?|address|date of birth|password|card(?: number)?"
     r"|account (?:number|details|name)|tracking number|full name|zip|postcode)"
@@ -33,8 +36,8 @@ _DETAIL = (
 _ACCOUNT = re.compile(
     rf"\b{_ASKS}\b[^.!?\n]{{0,60}}\byour\b[^.!?\n]{{0,30}}\b{_DETAIL}\b"
     rf"|\byour (?:\w+ ){{0,2}}{_DETAIL}\b[^.!\n]{{0,40}}\?"
-    r"|(?:주문 ?번호|이메일|메일 ?주소|전화 ?번호|연락처|주소|성함|비밀번호|카드 ?번호|생년월일)[^.!?\n]{0,25}"
-    r"(?:알려|보내|남겨|적어|주시|주세요|말씀|확인 ?부탁|어떻게 되)"
+    r"|(?:주문 ?번호|이메일|메일 ?주소|전화 ?번호|연락처|주소|성함|비밀번호|카드 ?번호|생년월일)"
+    r"[^.!?\n]{0,25}(?:알려|보내|남겨|적어|주시|주세요|말씀|확인 ?부탁|어떻게 되)"
     r"|(?:注文番号|メールアドレス|電話番号|ご?住所|お?名前|パスワード|カード番号|生年月日)[^。!?！？\n]{0,25}"
     r"(?:教えて|お知らせ|送って|お送り|ご記入|お聞かせ|ご連絡|ください|いただけ)",
     re.IGNORECASE,

@@ -61,7 +61,8 @@ export function write(as) {
   const choice = document.querySelector(`#composer [name=kind][value=${as}]`);
   if (!choice) return ($("do-take") ?? $("open-take-over"))?.focus();
   if ($("leave-note")) $("leave-note").open = true;
-  if (!$("text").value) choice.checked = true;
+  const going = $("composer").dataset.busy && $("text").value === $("composer").dataset.tried;
+  if (!$("text").value || going) choice.checked = true; // what is on its way is as good as gone
   $("text").focus();
 }
 

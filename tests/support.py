@@ -28,7 +28,7 @@ from bot.desk import conversations as desk
 from bot.domain import rule
 from bot.domain.errors import BrainDown
 from bot.domain.rule import Action, Context, Found, Proposal, Reading
-from bot.domain.words import Author, Button, Channel, Remark, State, Topic
+from bot.domain.words import Author, Button, Channel, Reason, Remark, State, Topic
 from bot.live import Hub
 from bot.services import Services
 from bot.settings import Settings, load
@@ -116,6 +116,8 @@ class PlainBrain:
             buttons=(("That helps", Button.SETTLED),) if decision.action is Action.ANSWER else (),
             order_number=reading.order_number,
             email=reading.email,
+            tone=("upset" if reading.upset else "calm") if reading.readable else None,
+            words="upset" if reading.upset and decision.reason is Reason.EMPATHY else None,
             settled=reading.intent is Remark.SETTLED or context.pressed is Button.SETTLED,
         )
 

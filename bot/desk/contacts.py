@@ -92,7 +92,7 @@ def undo(session: Session, joining_id: int, agent: Agent, now: datetime) -> Join
 
     Raises NotFound, or Conflict where something later is built upon it.
     """
-    joining = session.get(Joining, joining_id, with_for_update=True)
+    joining = session.get(Joining, joining_id, with_for_update={"of": Joining})
     if joining is None:
         raise NotFound("There is no such customer.")
     stayed, other = _locked(session, joining.contact_id, joining.other_id)

@@ -81,7 +81,7 @@ def unfilled(text: str) -> list[str]:
 
 
 def _mine(session: Session, reply_id: int, agent: Agent) -> SavedReply:
-    reply = session.get(SavedReply, reply_id, with_for_update=True)
+    reply = session.get(SavedReply, reply_id, with_for_update={"of": SavedReply})
     if reply is None:
         raise NotFound("There is no such saved reply.")
     if not may_change(reply, agent):

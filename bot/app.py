@@ -16,7 +16,19 @@ from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.graph import Graph
-from bot.desk import agents, api, dead_letters, events, letters, login, nothing, pages, people, replies
+from bot.desk import (
+    agents,
+    api,
+    dead_letters,
+    events,
+    letters,
+    login,
+    nothing,
+    pages,
+    people,
+    replies,
+    snoozing,
+)
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -172,7 +184,8 @@ class Jobs:
             idle = services.settings.idle
             closed = await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle)
             lost = await run_in_threadpool(dead_letters.hand_over_unsettled, services.store, services.clock())
-            return bool(closed or lost)
+            woken = await run_in_threadpool(snoozing.wake_due, services.store, services.clock())
+            return bool(closed or lost or woken)
 
         return step
 

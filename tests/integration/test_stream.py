@@ -1,14 +1,16 @@
 """The stream of all conversations: views, filters, search and pages, on both databases."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from bot.desk import conversations as desk
-from bot.desk import stream
+from bot.desk import snoozing, stream
+from bot.desk.snoozing import Pause
 from bot.desk.stream import Filters, View
 from bot.domain.errors import BadInput
+from bot.domain.hours import Hours
 from bot.domain.words import Channel, Reason, State
 from bot.store.search import terms
 from bot.store.tables import Contact, Conversation
@@ -227,6 +229,33 @@ def test_a_snoozed_conversation_is_out_of_sight_until_its_time(shop: Shop):
     assert (names(shop, View.MINE), names(shop, View.SNOOZED)) == ([], ["mina"])
     shop.passes(minutes=61)
     assert (names(shop, View.MINE), names(shop, View.SNOOZED)) == (["mina"], [])
+
+
+def test_what_was_snoozed_comes_back_by_itself_and_pages_are_told(shop: Shop):
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.does("Anna", desk.snooze, until=shop.now + timedelta(hours=1), reason="")
+    assert snoozing.wake_due(shop.store, shop.now) == 0
+    before = len(shop.events())
+    shop.passes(hours=1)
+    assert snoozing.wake_due(shop.store, shop.now) == 1
+    assert snoozing.wake_due(shop.store, shop.now) == 0
+    assert len(shop.events()) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("pause", "comes_back"),
+    [
+        (Pause.HOUR, "2026-11-27T18:30"),
+        (Pause.HOURS, "2026-11-27T20:30"),
+        (Pause.TOMORROW, "2026-11-28T10:00"),
+        (Pause.WEEK, "2026-11-30T08:30"),
+    ],
+)
+def test_a_morning_begins_when_the_desk_opens(pause: Pause, comes_back: str):
+    friday = datetime(2026, 11, 27, 17, 30, tzinfo=UTC)
+    hours = Hours.parse("Mon-Fri 08:30-18:00, Sat 10:00-14:00")
+    assert snoozing.moment_of(pause, friday, hours) == datetime.fromisoformat(comes_back + "+00:00")
 
 
 def test_a_customers_word_wakes_what_was_snoozed(shop: Shop):

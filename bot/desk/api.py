@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
@@ -33,6 +34,20 @@ class LoginIn(BaseModel):
 
     email: str = Field(max_length=320)
     password: str = Field(max_length=1_000)
+
+
+class HandIn(BaseModel):
+    """The colleague's id, and what they should know."""
+
+    to: int = Field(ge=1, le=2**31 - 1)
+    note: str = Field(default="", max_length=conversations.TEXT_LIMIT)
+
+
+class SnoozeIn(BaseModel):
+    """Until when, with a time zone, and why."""
+
+    until: AwareDatetime
+    reason: str = Field(default="", max_length=conversations.REASON_LIMIT)
 
 
 class TextIn(BaseModel):
@@ -138,6 +153,38 @@ def take(conversation_id: ConversationId, caller: Desk, services: Shared) -> dic
     return _do(services, caller, conversation_id, conversations.take)
 
 
+@router.post("/conversations/{conversation_id}/take-over")
+def take_over(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Takes it from the colleague who has it; recorded."""
+    return _do(services, caller, conversation_id, conversations.take_over)
+
+
+@router.post("/conversations/{conversation_id}/hand")
+def hand(conversation_id: ConversationId, body: HandIn, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Gives it to a colleague, with a note."""
+    verb = partial(conversations.hand, to=body.to, note=body.note)
+    return _do(services, caller, conversation_id, verb)
+
+
+@router.post("/conversations/{conversation_id}/snooze")
+def snooze(conversation_id: ConversationId, body: SnoozeIn, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Puts it off until a time, or until the customer writes."""
+    verb = partial(conversations.snooze, until=body.until, reason=body.reason)
+    return _do(services, caller, conversation_id, verb)
+
+
+@router.post("/conversations/{conversation_id}/wake")
+def wake(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Puts it back into its holder's sight."""
+    return _do(services, caller, conversation_id, conversations.wake)
+
+
+@router.post("/conversations/{conversation_id}/reopen")
+def reopen(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Undoes that the caller has just resolved it."""
+    return _do(services, caller, conversation_id, conversations.reopen)
+
+
 @router.post("/conversations/{conversation_id}/give-back")
 def give_back(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
     """Gives it back to the bot."""
@@ -202,7 +249,7 @@ def decide_again(conversation_id: ConversationId, _caller: Desk, services: Share
 def _do(services: Shared, caller: Caller, conversation_id: int, verb: Callable[..., Any]) -> dict[str, Any]:
     with services.store.unit_of_work() as session:
         agent = _attached(session, caller)
-        verb(session, conversation_id, agent, services.clock())
+        verb(session, conversation_id, agent, now=services.clock())
         session.flush()
         return detail.detail(session, conversation_id, agent, services.clock()).row.as_json()
 

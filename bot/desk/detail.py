@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from bot import live
 from bot.desk.conversations import is_undoable
-from bot.desk.stream import PEOPLE, Row, row_of
+from bot.desk.rows import PEOPLE, Row, row_of
 from bot.domain.errors import NotFound
 from bot.domain.window import FOR_ALL, FOR_PEOPLE
 from bot.domain.words import Author, Channel, Reason, State, Status

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bot.desk.rows import PEOPLE, Row, last_of, rows_of
 from bot.domain.errors import BadInput
 from bot.domain.words import Author, Channel, Reason, State
 from bot.orders import normal_number
@@ -25,7 +26,6 @@ LONGEST = 500  # conversations that one page shows at most
 MANY = 100  # a count that reaches this is told as "99+"
 NEWEST = 2**31 - 1  # later than any message's id
 CHUNK, CHUNKS = 300, 20  # messages that a search looks at, at a time and in all
-PEOPLE = (Author.CUSTOMER, Author.AGENT)  # whose last words a list shows; the bot's tell nobody anything
 OPEN = (State.BOT, State.WAITING, State.AGENT)
 
 
@@ -54,51 +54,6 @@ class Filters:
 
     def __bool__(self) -> bool:
         return self != Filters()
-
-
-@dataclass(frozen=True)
-class Row:
-    """A conversation in a list."""
-
-    id: int
-    state: State
-    reason: Reason | None
-    channel: str
-    contact: str | None  # None: a visitor without a name
-    contact_id: int
-    language: str | None
-    waiting_since: datetime | None
-    snoozed_until: datetime | None
-    replies_used: int
-    holder: str | None
-    last_text: str
-    last_author: Author | None
-    last_message_at: datetime
-    unread: bool = False
-    snippet: str = ""  # of the message that a search found
-
-    @property
-    def name(self) -> str:
-        """The contact's name for the API; pages say it in their language."""
-        return self.contact or f"Visitor {self.contact_id}"
-
-    def as_json(self) -> dict[str, Any]:
-        """As the desk API gives it."""
-        return {
-            "id": self.id,
-            "state": self.state.value,
-            "reason": self.reason.value if self.reason else None,
-            "channel": self.channel,
-            "contact": self.name,
-            "language": self.language,
-            "waiting_since": self.waiting_since.isoformat() if self.waiting_since else None,
-            "snoozed_until": self.snoozed_until.isoformat() if self.snoozed_until else None,
-            "replies_used": self.replies_used,
-            "agent": self.holder or ("A colleague outside the desk" if self.state is State.AGENT else None),
-            "unread": self.unread,
-            "last_message": self.last_text,
-            "last_message_at": self.last_message_at.isoformat(),
-        }
 
 
 @dataclass(frozen=True)
@@ -152,7 +107,7 @@ def _along(agent: Agent, view: View, now: datetime) -> tuple[Any, Key]:
         return query.order_by(*oldest), oldest
     query = query.where(*_of_view(agent, view, now))
     if view is View.MINE:
-        theirs = _last(Message.author, Message.author.in_(PEOPLE)) == Author.CUSTOMER
+        theirs = last_of(Message.author, Message.author.in_(PEOPLE)) == Author.CUSTOMER
         return query.order_by(theirs.desc(), Conversation.last_message_at, Conversation.id), newest
     return query.order_by(*(column.desc() for column in newest)), newest
 
@@ -312,67 +267,6 @@ def snippet(text: str, wanted: str, around: int = 60) -> str:
     at = min((found for word in wanted.split() if (found := text.lower().find(word.lower())) >= 0), default=0)
     start = max(0, at - around // 2)
     return ("…" if start else "") + text[start : start + 2 * around]
-
-
-def rows_of(session: Session, agent: Agent, ids: Sequence[int]) -> list[Row]:
-    """What a list shows of these conversations, in their order."""
-    if not ids:
-        return []
-    last = sa.orm.aliased(Message)
-    query = (
-        sa.select(
-            Conversation,
-            HandOff,
-            sa.select(sa.func.count())
-            .where(Message.conversation_id == Conversation.id, Message.author == Author.BOT)
-            .scalar_subquery(),
-            last,
-            _last(Message.id, Message.author == Author.CUSTOMER),
-            sa.func.coalesce(Seen.message_id, 0),
-        )
-        .outerjoin(HandOff, sa.and_(HandOff.conversation_id == Conversation.id, HandOff.ended_at.is_(None)))
-        .outerjoin(last, last.id == _last(Message.id, Message.author.in_(PEOPLE)))
-        .outerjoin(Seen, sa.and_(Seen.conversation_id == Conversation.id, Seen.agent_id == agent.id))
-        .where(Conversation.id.in_(ids))
-    )
-    found = {}
-    for conversation, hand_off, used, said, theirs, seen in session.execute(query):
-        concerns = conversation.state is State.WAITING or conversation.agent_id == agent.id
-        row = row_of(conversation, hand_off, used, said)
-        found[row.id] = replace(row, unread=concerns and (theirs or 0) > seen)
-    return [found[row_id] for row_id in ids if row_id in found]
-
-
-def row_of(conversation: Conversation, hand_off: HandOff | None, used: int, last: Message | None) -> Row:
-    """One conversation as a list shows it."""
-    contact, holder = conversation.contact, conversation.agent
-    return Row(
-        id=conversation.id,
-        state=conversation.state,
-        reason=hand_off.reason if hand_off else None,
-        channel=conversation.channel.value,
-        contact=contact.name or contact.email,
-        contact_id=contact.id,
-        language=conversation.language,
-        waiting_since=hand_off.at if hand_off and conversation.state is State.WAITING else None,
-        snoozed_until=conversation.snoozed_until,
-        replies_used=used,
-        holder=holder.name if holder else None,
-        last_text=(last.text if last else "")[:200],
-        last_author=last.author if last else None,
-        last_message_at=conversation.last_message_at,
-    )
-
-
-def _last(column: Any, condition: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    """A column of a conversation's newest message of a kind."""
-    return (
-        sa.select(column)
-        .where(Message.conversation_id == Conversation.id, condition)
-        .order_by(Message.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
 
 
 def counts(session: Session, agent: Agent, now: datetime) -> dict[View, int]:

@@ -217,9 +217,27 @@ def test_search_and_filters_apply_as_they_are_chosen(shop: Server, desks: Desks)
     anna.click("#unfilter")
     expect(anna.locator("#rows a")).to_have_count(2)
     anna.click("#filters summary")
+    anna.get_by_label("Reason").focus()
     anna.get_by_label("Reason").select_option("asked")
     expect(anna.locator("#rows a")).to_have_count(1)
     expect(anna.locator("#rows a")).to_contain_text("pillows")
+    expect(anna.get_by_label("Reason")).to_be_focused()
+
+
+def test_who_asked_for_it_is_notified_of_who_writes_but_never_of_what(shop: Server, desks: Desks):
+    anna = desks.of("Anna", permissions=["notifications"])
+    anna.evaluate(
+        "() => { window.told = []; window.Notification = class { static permission = 'granted';"
+        " static requestPermission = async () => 'granted'; constructor(text) { window.told.push(text); } } }"
+    )
+    waits(shop, "upset before it was asked for")
+    expect(anna.locator("#rows a")).to_have_count(1)
+    assert anna.evaluate("window.told") == []
+    anna.click("#me summary")
+    anna.check("#notify")
+    waits(shop, "upset about a secret")
+    wait_for(lambda: anna.evaluate("window.told.length"))
+    assert anna.evaluate("window.told[0]") == "New message from Visitor 2"
 
 
 def test_one_customer_on_two_channels_is_made_one_and_undone(shop: Server, desks: Desks):

@@ -3,7 +3,7 @@
 
 import { $, asked, current, load, onShown, place, show, skew, words } from "./page.js";
 
-const changes = new Map(); // conversation → who wrote last, until the page has caught up
+const changes = new Map(); // conversation → what is new in it, until the page has caught up
 let due = null; // the timer of the next refresh: a burst of events makes one
 let stale = false; // whether the open conversation may have missed something
 let busy = false;
@@ -40,11 +40,10 @@ async function refresh() {
 }
 
 function announce(news) {
-  const wrote = [...news].filter(([, author]) => author === "customer").map(([id]) => id);
-  if (!wrote.length) return;
+  const wrote = [...news].filter(([, what]) => what.wrote).map(([id]) => id);
+  const mine = [...news].filter(([, what]) => what.mine || what.waits).map(([id]) => id);
   const name = (id) => (id === current() ? $("thread").dataset.name : $(`open-${id}`)?.dataset.name) ?? words.somebody;
-  $("said").textContent = words.message.replace("{name}", wrote.map(name).join(", "));
-  const mine = wrote.filter((id) => (id === current() ? $("thread").dataset.mine : $(`open-${id}`)?.dataset.unread));
+  if (wrote.length) $("said").textContent = words.message.replace("{name}", wrote.map(name).join(", "));
   if (mine.length) notify(mine[0], words.message.replace("{name}", mine.map(name).join(", ")));
 }
 
@@ -110,8 +109,13 @@ function follow(cursor) {
   let opened = false;
   stream.addEventListener("changed", ({ data, lastEventId }) => {
     cursor = lastEventId;
-    const { conversation, author } = JSON.parse(data);
-    changes.set(conversation, author ?? changes.get(conversation));
+    const { conversation, author, state, mine } = JSON.parse(data);
+    const was = changes.get(conversation) ?? {};
+    changes.set(conversation, {
+      wrote: was.wrote || author === "customer",
+      mine: was.mine || mine,
+      waits: state ? state === "waiting" : was.waits,
+    });
     later();
   });
   stream.addEventListener("logged-out", () => location.reload());

@@ -11,33 +11,11 @@ from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.interfaces import Action, Tracker
 from rasa_sdk.types import DomainDict
 
-from bot.components.times import spoken_day
 from bot.domain.rule import Context
+from bot.facts import facts_of
 from bot.orders import look_up
 from bot.settings import Settings, load
 from bot.store.engine import Store
-from bot.store.tables import Order
-
-# Whatever a shop's system calls it; anything else is `other`.
-PROGRESS = {
-    "new": "processing",
-    "open": "processing",
-    "placed": "processing",
-    "paid": "processing",
-    "processing": "processing",
-    "packed": "processing",
-    "shipped": "shipped",
-    "sent": "shipped",
-    "in_transit": "shipped",
-    "on_the_way": "shipped",
-    "out_for_delivery": "out_for_delivery",
-    "delivered": "delivered",
-    "cancelled": "cancelled",
-    "canceled": "cancelled",
-    "returned": "returned",
-    "refunded": "returned",
-}
-UNDER_WAY = ("processing", "shipped")  # late, once the day it was due has passed
 
 NO_FACTS = dict.fromkeys(("progress", "number", "placed_at", "items", "carrier", "tracking", "eta"))
 
@@ -64,22 +42,6 @@ class LookUpOrder(Action):
         language = tracker.get_slot("language") or "en"  # the policy tells before it asks
         facts = facts_of(order, _today(), language) if order else NO_FACTS
         return [SlotSet(name, value) for name, value in {"found": found.value, **facts}.items()]
-
-
-def facts_of(order: Order, today: date, language: str) -> dict[str, str | None]:
-    """An order as the responses in `domain.yml` put it; None where nothing is known."""
-    progress = PROGRESS.get(order.status, "other")
-    if progress in UNDER_WAY and order.eta and order.eta < today:
-        progress = "late"
-    return {
-        "progress": progress,
-        "number": order.number,
-        "placed_at": spoken_day(order.placed_at, language),
-        "items": order.items,
-        "carrier": order.carrier,
-        "tracking": order.tracking,
-        "eta": spoken_day(order.eta, language) if order.eta else None,
-    }
 
 
 def _context(tracker: Tracker) -> Context:

@@ -7,9 +7,11 @@ Plain SQL for SQLite, since three million rows should take less than a minute.
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
 from pathlib import Path
 
 from bench.ours import PAGES
+from bot.store.search import TABLES, terms
 
 EACH = 999  # conversations of one customer
 AT_ONCE = 50  # customers a transaction: what else writes waits for it
@@ -56,6 +58,23 @@ _STATEMENTS = (
 )
 
 
+@lru_cache(maxsize=64)  # the same few texts a million times
+def _terms(text: str) -> str:
+    return " ".join(terms(text))
+
+
+def _index(connection: sqlite3.Connection) -> None:
+    """Messages and contacts can be searched for, as those that the product writes can."""
+    for table, words in (
+        ("message", "text"),
+        ("contact", "coalesce(name, '') || ' ' || coalesce(email, '')"),
+    ):
+        index = TABLES[table]
+        newer = f"SELECT id, {words} FROM {table} WHERE id > (SELECT coalesce(max(rowid), 0) FROM {index})"
+        found = [(row_id, _terms(text)) for row_id, text in connection.execute(newer)]
+        connection.executemany(f"INSERT INTO {index} (rowid, terms) VALUES (?, ?)", found)
+
+
 def fill(database: Path, customers: int, more: int) -> list[str]:
     """Adds the history of `more` customers to those filled in before; returns the added ones."""
     with sqlite3.connect(database, timeout=60, isolation_level=None) as connection:
@@ -70,6 +89,7 @@ def fill(database: Path, customers: int, more: int) -> list[str]:
             for statement in _STATEMENTS:
                 insert, select, rows = statement.partition("SELECT")
                 connection.execute(f"{insert} {_ROWS} {select}{rows}", values)
+            _index(connection)
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return [str(FIRST_CUSTOMER + number) for number in range(customers, customers + more)]

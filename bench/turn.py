@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from bench.flame import Flame
 from bench.judging import all_blind
 from bot.components.channel import Collected, Incoming
-from bot.components.featurizer import SentenceFeaturizer
+from bot.components.featurizer import encoded
 from bot.components.parts import parts_of
 from bot.components.trackers import RecentTrackers
 from bot.components.turns import CONTEXT, Turn, context_of, script
@@ -43,12 +43,11 @@ class Turns:
 
     def __init__(self, model: Path) -> None:
         self._agent = Agent.load(str(model), tracker_store=RecentTrackers(None))
-        self._encoder = SentenceFeaturizer(SentenceFeaturizer.get_default_config(), "encoder")
         self._number = 0
 
     async def encode(self, text: str) -> None:
         """The floor: the sentence encoder alone, on each part of the message."""
-        self._encoder.encode(parts_of(text))
+        encoded(parts_of(text))
 
     async def read(self, text: str) -> Any:
         """NLU."""

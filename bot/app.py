@@ -16,7 +16,23 @@ from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
 from bot.channels.graph import Graph
-from bot.desk import agents, api, boards, care_pages, dead_letters, events, pages, promises, routing
+from bot.desk import (
+    agents,
+    api,
+    boards,
+    care_pages,
+    dead_letters,
+    events,
+    letters,
+    login,
+    nothing,
+    pages,
+    profile,
+    promises,
+    replies,
+    routing,
+    snoozing,
+)
 from bot.desk.render import static
 from bot.domain.errors import (
     BadInput,
@@ -114,6 +130,11 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         *(board.router for board in (boards.rules, boards.people, boards.promises)),
         *(board.router for board in (boards.reports, boards.settings, boards.audit)),
         pages.router,
+        profile.router,
+        replies.router,
+        letters.router,
+        login.router,
+        nothing.router,
         operations.router,
         widget.router,
     ):
@@ -231,7 +252,8 @@ class Jobs:
             idle = services.settings.idle
             closed = await run_in_threadpool(inbox.close_idle, services.store, services.clock(), idle)
             lost = await run_in_threadpool(dead_letters.hand_over_unsettled, services.store, services.clock())
-            return bool(closed or lost)
+            woken = await run_in_threadpool(snoozing.wake_due, services.store, services.clock())
+            return bool(closed or lost or woken)
 
         return step
 

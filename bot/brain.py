@@ -6,7 +6,8 @@ take any turn, and a turn that is tried twice does no harm: the database decides
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import httpx
 import yaml
 
+from bot.components.plan import ANSWERS, OrderFacts, in_a_row, of_order
 from bot.components.times import spoken
 from bot.domain.errors import BrainDown, SettingError
 from bot.domain.rule import Action, Context, Detail, Proposal
@@ -25,7 +27,22 @@ THERE, BACK = "utter_people_there", "utter_people_back"
 READ_LIMIT = 5_000  # characters of a turn that Rasa is given; the desk shows the rest
 SAY_LIMIT = 8_000  # characters of a reply: four messages on Messenger; a longer one is no reply
 AWAY_SECONDS = 2.0  # a Rasa that didn't answer is asked again only after this, if another can be asked
+WORDS_LIMIT = 400  # characters of what led to a hand-off
+TONES = ("calm", "upset")
+AGENT_SECONDS = 4.0  # an agent doesn't wait longer for a suggestion
+ENCODE_LIMIT = 1_000  # characters of a text whose meaning is compared
 SPEAKS = (Action.ANSWER, Action.ASK, Action.HAND_OFF, Action.CLOSE, Action.WAIT)  # LOOK_UP stays in Rasa
+
+
+Vector = list[float]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The likeliest topics of a text, the likeliest first, each with a confidence from 0 to 1."""
+
+    topics: tuple[tuple[Topic, float], ...] = ()
+    language: str = "en"
 
 
 class Brain(Protocol):
@@ -36,6 +53,12 @@ class Brain(Protocol):
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         """What to do with a turn. `key` names this try. Raises BrainDown."""
+
+    async def read(self, text: str) -> Reading:
+        """What a text is about, for an agent: nothing is decided. Raises BrainDown."""
+
+    async def encode(self, texts: list[str]) -> list[Vector]:
+        """What texts mean, as vectors of length 1: the closer, the more alike. Raises BrainDown."""
 
     async def is_ready(self) -> bool:
         """Whether it would answer now."""
@@ -62,20 +85,35 @@ class Rasa:
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         """See `Brain`."""
         body = {"turn": key, "text": text[:READ_LIMIT], "metadata": context.to_json()}
+        return await self._ask("webhook", body, proposal_from, self._patience)
+
+    async def read(self, text: str) -> Reading:
+        """See `Brain`."""
+        return await self._ask("read", {"text": text[:READ_LIMIT]}, reading_from, AGENT_SECONDS)
+
+    async def encode(self, texts: list[str]) -> list[Vector]:
+        """See `Brain`."""
+        body = {"texts": [text[:ENCODE_LIMIT] for text in texts]}
+        vectors = await self._ask("encode", body, vectors_from, AGENT_SECONDS)
+        if len(vectors) != len(texts):
+            raise BrainDown("Rasa answered nonsense (another number of vectors).")
+        return vectors
+
+    async def _ask[T](self, what: str, body: dict[str, Any], read: Callable[[Any], T], seconds: float) -> T:
         try:
-            async with asyncio.timeout(self._patience):  # the whole answer, not each byte of it
-                return proposal_from(await self._ask(body))
+            async with asyncio.timeout(seconds):  # the whole answer, not each byte of it
+                return read(await self._first_answer(f"/webhooks/turn/{what}", body))
         except (httpx.HTTPError, TimeoutError) as error:
             raise BrainDown(f"Rasa can't be reached ({type(error).__name__}).") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrainDown(f"Rasa answered nonsense ({type(error).__name__}).") from error
 
-    async def _ask(self, body: dict[str, Any]) -> Any:
+    async def _first_answer(self, path: str, body: dict[str, Any]) -> Any:
         """The first answer. Raises httpx.HTTPError if none of them gives one."""
         failed: httpx.HTTPError | None = None
         for host in self._in_turn():
             try:
-                response = await host.post("/webhooks/turn/webhook", json=body)
+                response = await host.post(path, json=body)
                 response.raise_for_status()
                 return response.json()
             except httpx.HTTPError as error:
@@ -132,11 +170,28 @@ def proposal_from(data: dict[str, Any]) -> Proposal:
         order_number=data["order_number"] and _text(data["order_number"], 40),
         email=data["email"] and _text(data["email"], 320),
         settled=bool(data["settled"]),
+        tone=data.get("tone") if data.get("tone") in TONES else None,
+        words=_text(data["words"], 10_000)[:WORDS_LIMIT] if data.get("words") else None,
     )
     lacks_reason = proposal.action is Action.HAND_OFF and proposal.reason is None
     if proposal.action not in SPEAKS or lacks_reason:
         raise ValueError(f"{proposal.action.value} without a reason")
     return proposal
+
+
+def reading_from(data: dict[str, Any]) -> Reading:
+    """Reads what the channel says a text is about. Raises as `proposal_from` does."""
+    known = {topic.value for topic in Topic}
+    topics = tuple((Topic(t["name"]), float(t["confidence"])) for t in data["topics"] if t["name"] in known)
+    return Reading(topics, _text(data["language"], 16))
+
+
+def vectors_from(data: dict[str, Any]) -> list[Vector]:
+    """Reads vectors of one length. Raises as `proposal_from` does."""
+    vectors = [[float(number) for number in vector] for vector in data["vectors"]]
+    if len({len(vector) for vector in vectors}) > 1:
+        raise ValueError("vectors of several lengths")
+    return vectors
 
 
 def _text(value: object, limit: int) -> str:
@@ -148,14 +203,14 @@ def _text(value: object, limit: int) -> str:
 
 
 class Words:
-    """The shop's own words for when Rasa can't say them: read from its domain."""
+    """The shop's own words, read from Rasa's domain: for when Rasa can't say them, and for agents."""
 
     def __init__(self, domain_file: Path) -> None:
-        """Raises SettingError if a response is missing."""
+        """Raises SettingError if a response is missing that an outage needs."""
         try:
-            responses = yaml.safe_load(domain_file.read_text(encoding="utf-8"))["responses"]
-            self._variations = {name: responses[name] for name in (AUTOMATED, OUTAGE, THERE, BACK)}
-            self.say(OUTAGE, "en")
+            self._variations = yaml.safe_load(domain_file.read_text(encoding="utf-8"))["responses"]
+            for name in (AUTOMATED, OUTAGE, THERE, BACK):
+                self.say(name, "en")
         except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
             raise SettingError(
                 f"{domain_file.name}: can't read the responses for an outage ({type(error).__name__})."
@@ -174,6 +229,26 @@ class Words:
         names = [OUTAGE, BACK if back else THERE]
         text = " ".join(self.say(name, language) for name in names).replace("{opens_at}", back or "")
         return text if context.disclosed else f"{self.say(AUTOMATED, language)}\n\n{text}"
+
+    def answer(self, topic: Topic, language: str, facts: Mapping[str, str | None] | None) -> str | None:
+        """A topic's answer; that about an order needs its `facts`. None if there is none to give."""
+        names = [ANSWERS[topic]]
+        if topic is Topic.ORDER_STATUS:
+            if facts is None:
+                return None
+            names = of_order(
+                OrderFacts(
+                    facts["progress"] or "other",
+                    *(bool(facts[name]) for name in ("carrier", "tracking", "eta")),
+                )
+            )
+        try:
+            text = in_a_row([self.say(name, language).strip() for name in names])
+        except (KeyError, StopIteration):  # the shop has taken the response out
+            return None
+        for name, value in (facts or {}).items():
+            text = text.replace(f"{{{name}}}", value or "")
+        return text
 
 
 def _language_of(variation: dict[str, Any]) -> str | None:

@@ -109,6 +109,7 @@ def _message(session: Session, item: InboxItem, times: Times) -> None:
     identity.referral = item.payload.get("referral") or identity.referral
     identity.wrote_at = _later(identity.wrote_at, _written_at(item))
     conversation.last_message_at = times.now
+    conversation.snoozed_until = None  # a new word wakes what was put off
     if not held:
         conversation.due_at = times.now + times.burst
     live.said(session, conversation, message)

@@ -71,6 +71,7 @@ class Settings:
     rasa_port: int
     actions_port: int
     demo: bool
+    voice_guide: Path | None
     messenger: Messenger
 
 
@@ -123,6 +124,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         rasa_port=rasa_port,
         actions_port=read.number("ACTIONS_PORT", 5055, 1, 65535),
         demo=read.flag("DEMO", True),
+        voice_guide=_readable(read.text("VOICE_GUIDE", str(ROOT / "voice.md"))),
         messenger=Messenger(
             verify_token=read.text("MESSENGER_VERIFY_TOKEN", ""),
             app_secret=read.text("MESSENGER_APP_SECRET", ""),
@@ -165,6 +167,20 @@ def _redis_url(url: str) -> str:
     if url and not url.startswith(("redis://", "rediss://")):
         raise SettingError("REDIS_URL: use redis://host:6379/0, or rediss:// for TLS.")
     return url
+
+
+def _readable(file: str) -> Path | None:
+    """A text file, else None if the default isn't there."""
+    path = Path(file).expanduser()
+    try:
+        path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if path == ROOT / "voice.md":
+            return None
+        raise SettingError(f"VOICE_GUIDE: there is no file {path}.") from None
+    except (OSError, UnicodeDecodeError):
+        raise SettingError(f"VOICE_GUIDE: can't read {path}; it must be a text file in UTF-8.") from None
+    return path
 
 
 def _writable(folder: Path) -> None:

@@ -217,9 +217,11 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
             return
         for message in messages:
             message.handled_at = now
+        if messages:
+            messages[-1].tone = proposal.tone
         conversation.due_at = None
         _learn(conversation, proposal, was_said=effect.reply_no is not None)
-        _carry_out(session, conversation, effect, proposal, context.replies_used, now)
+        _carry_out(session, conversation, effect, proposal, messages, context.replies_used, now)
         tagging.apply_rules(session, conversation, turn.text, proposal.topic, now)
     if proposal.speaks and context.replies_used >= MAX_REPLIES:
         THIRD_REPLIES.inc()
@@ -323,12 +325,14 @@ def _carry_out(
     conversation: Conversation,
     effect: Effect,
     proposal: Proposal,
+    messages: list[Message],
     replies_used: int,
     now: datetime,
 ) -> None:
     before = conversation.state
     if effect.hand_off:
-        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now)
+        cause = _cause(messages, proposal.words)
+        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now, cause)
     if effect.reply_no:
         reply = Message(
             public_id=new_public_id(),
@@ -350,6 +354,14 @@ def _carry_out(
     conversation.state = effect.state
     if effect.reply_no or effect.hand_off or effect.state is not before:
         live.changed(session, conversation, replies_used + bool(effect.reply_no), now)
+
+
+def _cause(messages: list[Message], words: str | None) -> tuple[int | None, str | None]:
+    """The message of a turn that holds the words; the last one where it isn't known."""
+    found = next((message.id for message in messages if words and words in message.text), None)
+    if found:
+        return found, words
+    return (messages[-1].id if messages else None), None
 
 
 def first_status(channel: Channel) -> Status:

@@ -6,6 +6,7 @@ itself is tested in tests/integration/test_rasa.py and tests/e2e.
 
 import asyncio
 import itertools
+import math
 import threading
 import time
 import uuid
@@ -21,12 +22,13 @@ import uvicorn
 
 from bot import inbox, live, turns
 from bot.app import build
+from bot.brain import Reading as Read
 from bot.desk import agents
 from bot.desk import conversations as desk
 from bot.domain import rule
 from bot.domain.errors import BrainDown
 from bot.domain.rule import Action, Context, Found, Proposal, Reading
-from bot.domain.words import Author, Button, Channel, Remark, State, Topic
+from bot.domain.words import Author, Button, Channel, Reason, Remark, State, Topic
 from bot.live import Hub
 from bot.services import Services
 from bot.settings import Settings, load
@@ -60,6 +62,21 @@ class PlainBrain:
 
     async def close(self) -> None:
         pass
+
+    async def read(self, text: str) -> Read:
+        if self.down:
+            raise BrainDown("It is down.")
+        topics = [MEANS[word] for word in MEANS if word in text.split()]
+        return Read(tuple((topic, 0.9) for topic in topics if isinstance(topic, Topic)))
+
+    async def encode(self, texts: list[str]) -> list[list[float]]:
+        """Texts with the same letters mean the same here."""
+        if self.down:
+            raise BrainDown("It is down.")
+        counted = [
+            [float(text.lower().count(letter)) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts
+        ]
+        return [[n / (math.hypot(*counts) or 1.0) for n in counts] for counts in counted]
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         self.asked.append((key, text, context))
@@ -99,6 +116,8 @@ class PlainBrain:
             buttons=(("That helps", Button.SETTLED),) if decision.action is Action.ANSWER else (),
             order_number=reading.order_number,
             email=reading.email,
+            tone=("upset" if reading.upset else "calm") if reading.readable else None,
+            words="upset" if reading.upset and decision.reason is Reason.EMPATHY else None,
             settled=reading.intent is Remark.SETTLED or context.pressed is Button.SETTLED,
         )
 

@@ -2,7 +2,9 @@
 
 `POST /webhooks/turn/webhook` takes `{"turn", "text", "metadata"}`: an id for this try of the turn,
 what the customer wrote (may be empty) and `Context.to_json()`. It answers with the fields of
-`bot.domain.rule.Proposal`. `GET /webhooks/turn/ready` answers 200 once the model is loaded, else 503.
+`bot.domain.rule.Proposal`. For agents, who are only advised, `…/read` takes `{"text"}` and answers
+`{"topics": [{"name", "confidence"}], "language"}`, and `…/encode` takes `{"texts"}` and answers
+`{"vectors"}`, of length 1 each. `GET /webhooks/turn/ready` answers 200 once the model is loaded, else 503.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from sanic.exceptions import InvalidUsage
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
 
+from bot.components.featurizer import encoded
+from bot.components.language import language_of
 from bot.components.look_up import facts_for
-from bot.components.plan import ANSWERS, AUTOMATED, READS_ON
+from bot.components.plan import ANSWERS, AUTOMATED, READS_ON, in_a_row
 from bot.components.policy import DECISION
 from bot.components.times import spoken
 from bot.components.turns import CONTEXT, FACTS
@@ -29,6 +33,7 @@ from bot.domain.rule import Context
 from bot.domain.words import Button
 
 MAX_CHARS = 5_000  # a longer text is read up to here
+MAX_TEXTS = 200  # to encode at a time: half a second
 _OWN_PARAGRAPH = (AUTOMATED, READS_ON)
 _BUTTONS = {"/settled": Button.SETTLED, "/ask_person": Button.PERSON}  # the payloads in domain.yml
 _NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
@@ -109,13 +114,7 @@ def joined(messages: list[dict[str, Any]]) -> str:
             paragraphs.append([text])  # two questions, two answers
         else:
             paragraphs[-1].append(text)
-    return "\n\n".join(_in_a_row(sentences) for sentences in paragraphs if sentences)
-
-
-def _in_a_row(sentences: list[str]) -> str:
-    """A space after each, unless it ends in a full-width stop: Japanese has none there."""
-    spaced = [sentence if sentence.endswith(("。", "！", "？")) else f"{sentence} " for sentence in sentences]
-    return "".join(spaced).strip()
+    return "\n\n".join(in_a_row(sentences) for sentences in paragraphs if sentences)
 
 
 def buttons(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -158,6 +157,26 @@ class TurnInput(InputChannel):
                 return json({"error": "The turn couldn't be decided; see Rasa's log."}, status=500)
             said = message.output_channel.messages
             return json({**decision, "text": joined(said), "buttons": buttons(said)})
+
+        @routes.post("/read")
+        async def read(request: Request) -> HTTPResponse:
+            text = (request.json or {}).get("text")
+            agent = request.app.ctx.agent
+            if not isinstance(text, str) or not plain(text):
+                return json({"error": "`text` must be a string that isn't empty."}, status=400)
+            if agent is None or not agent.is_ready():
+                return json({"error": "The model isn't loaded yet."}, status=503)
+            parsed = await agent.parse_message(plain(text))
+            topics = [{"name": i["name"], "confidence": i["confidence"]} for i in parsed["intent_ranking"]]
+            return json({"topics": topics, "language": language_of(text)})
+
+        @routes.post("/encode")
+        async def encode(request: Request) -> HTTPResponse:
+            texts = (request.json or {}).get("texts")
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                return json({"error": "`texts` must be a list of strings."}, status=400)
+            vectors = encoded([text[:MAX_CHARS] for text in texts[:MAX_TEXTS]]) if texts else None
+            return json({"vectors": [] if vectors is None else vectors.round(5).tolist()})
 
         return routes
 

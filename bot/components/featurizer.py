@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -50,7 +51,6 @@ class SentenceFeaturizer(DenseFeaturizer, GraphComponent):
 
     def __init__(self, config: dict[str, Any], name: str) -> None:
         super().__init__(name, config)
-        self._encoder = USE(threads=1)
 
     @classmethod
     def create(
@@ -88,18 +88,25 @@ class SentenceFeaturizer(DenseFeaturizer, GraphComponent):
                 message.set(PARTS, parts)
         return messages
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """One vector of length 1 a text."""
-        return self._encoder.encode([without_details(text) for text in texts])
-
     def _encoded(self, cut: Sequence[Sequence[str]]) -> list[list[Part]]:
         if not cut:
             return []
         texts = [text for parts in cut for text in parts]
-        vectors = self.encode(texts)
+        vectors = encoded(texts)
         parts = [Part(text, vector) for text, vector in zip(texts, vectors, strict=True)]
         ends = accumulate((len(parts) for parts in cut), initial=0)
         return [parts[start:end] for start, end in pairwise(ends)]
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> USE:
+    """One for the process: it holds some hundred megabytes."""
+    return USE(threads=1)
+
+
+def encoded(texts: Sequence[str]) -> np.ndarray:
+    """Any texts as vectors of length 1, one row each."""
+    return _encoder().encode([without_details(text) for text in texts])
 
 
 def vectors_of(messages: Sequence[Message]) -> np.ndarray:

@@ -53,18 +53,18 @@ def plan(decision: Decision, context: Context, order: OrderFacts) -> list[str]:
 
 
 def _body(decision: Decision, context: Context, order: OrderFacts) -> list[str]:
-    if decision.action is Action.HAND_OFF:
+    if decision.action is Action.HAND_OFF and decision.reason:
         when = PEOPLE_BACK if context.opens_at else PEOPLE_THERE
         return [f"utter_hand_off_{decision.reason.value}", when]
     also = [ANSWERS[topic] for topic in decision.also]
-    if decision.action is Action.ASK:
+    if decision.action is Action.ASK and decision.detail:
         return [*also, f"utter_ask_{decision.detail.value}"]
     if decision.topic is Topic.ORDER_STATUS:
-        return [*_order(order), *also]
-    return [ANSWERS[decision.topic], *also]
+        return [*of_order(order), *also]
+    return [*([ANSWERS[decision.topic]] if decision.topic else []), *also]
 
 
-def _order(order: OrderFacts) -> list[str]:
+def of_order(order: OrderFacts) -> list[str]:
     """How far the order is, then what is known about the way: each fact only if there is one."""
     progress = order.progress if order.progress in PROGRESS else "other"
     sentences = [f"utter_order_{progress}"]
@@ -74,3 +74,9 @@ def _order(order: OrderFacts) -> list[str]:
     if progress in ("processing", "shipped", "other") and order.eta:
         sentences.append("utter_order_eta")
     return sentences
+
+
+def in_a_row(sentences: list[str]) -> str:
+    """A space after each, unless it ends in a full-width stop: Japanese has none there."""
+    spaced = [sentence if sentence.endswith(("。", "！", "？")) else f"{sentence} " for sentence in sentences]
+    return "".join(spaced).strip()

@@ -117,6 +117,8 @@ def _noted(turn: Turn, context: Context, decision: Decision) -> dict[str, Any]:
             "language": turn.language,
             "order_number": reading.order_number,
             "email": reading.email,
+            "tone": turn.tone,
+            "words": turn.words_for(decision.reason),
             "settled": reading.intent is Remark.SETTLED or context.pressed is Button.SETTLED,
         },
     }

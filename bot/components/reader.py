@@ -31,6 +31,7 @@ from bot.domain.words import Remark
 CALM, UPSET = "calm", "upset"
 TONE = "tone"  # the entity of an upset message
 TOPIC = "topic"  # the entity for every question after the first
+WORDS = "words"  # of an intent or a tone: the part of a longer message that it stands in
 RANKING_LENGTH = 10
 _FILE = "reader.npz"
 
@@ -88,6 +89,7 @@ class Read:
     closeness: np.ndarray  # likewise, 0 to 1
     strangeness: np.ndarray  # a value a row: how close it is to what is no matter of a shop's, 0 to 1
     upset: float  # of the whole: how much rather upset than calm
+    sorest: str = ""  # the part that is most upset, if there are several
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, is_trainable=True)
@@ -217,8 +219,10 @@ class MessageReader(GraphComponent, IntentClassifier):
             if matter.intent == Remark.ACCOUNT.value:
                 upset_from = tone["account"]
             _set(message, self._ranking(read.scores[0], whole.confidence), matter)
+            _keep_words(message, matter, read.texts, guesses)
         if read.upset >= upset_from:
             _add(message, TONE, UPSET, 1 / (1 + math.exp(-2 * read.upset)))
+            message.get(ENTITIES)[-1][WORDS] = read.sorest
 
     def read(self, message: Message) -> Read:
         """Compares a featurized message and its parts with all that was learned."""
@@ -231,15 +235,20 @@ class MessageReader(GraphComponent, IntentClassifier):
         close = closeness(cosines, self._model.by_intent, settings["nearest"])
         scores = self._model.topic.margins(vectors, spelled) + settings["closeness"] * close
         strange = close[:, self._model.topic.labels == Remark.OUT_OF_SCOPE.value].sum(axis=1)  # none: 0
-        return Read(texts, scores, close, strange, self._upset(vectors[:1], spelled[:1], cosines[:1]))
+        upset = float(self._upset(vectors[:1], spelled[:1], cosines[:1])[0])
+        sorest = ""
+        if parts and upset >= self.config["tone"]["threshold"]:  # few messages are: the rest is spared this
+            sorest = texts[1 + int(self._upset(vectors, spelled, cosines)[1:].argmax())]
+        return Read(texts, scores, close, strange, upset, sorest)
 
-    def _upset(self, vector: np.ndarray, spelled: Any, cosines: np.ndarray) -> float:
+    def _upset(self, vectors: np.ndarray, spelled: Any, cosines: np.ndarray) -> np.ndarray:
+        """How upset each row is."""
         if self._model.tone is None:
-            return -math.inf
+            return np.full(len(vectors), -math.inf)
         settings = self.config["tone"]
-        ((calm, upset),) = closeness(cosines, self._model.by_tone, settings["nearest"])
-        margin = self._model.tone.margins(vector, spelled)[0, 1]
-        return float(margin + settings["closeness"] * (upset - calm))
+        close = closeness(cosines, self._model.by_tone, settings["nearest"])
+        margins = self._model.tone.margins(vectors, spelled)[:, 1]
+        return margins + settings["closeness"] * (close[:, 1] - close[:, 0])
 
     def guesses(self, read: Read) -> list[Guess]:
         """The likeliest intent of the whole message, then of each part."""
@@ -301,6 +310,17 @@ def _set(message: Message, ranking: list[dict[str, Any]], matter: Matter) -> Non
     message.set("intent_ranking", [intent, *others], add_to_output=True)
     for topic in matter.also:
         _add(message, TOPIC, topic, matter.confidence)
+
+
+def _keep_words(message: Message, matter: Matter, texts: Sequence[str], guesses: Sequence[Guess]) -> None:
+    """Notes which part of a message its intent was read in: the surest that says so."""
+    parts = [
+        (g.confidence, text)
+        for g, text in zip(guesses[1:], texts[1:], strict=True)
+        if g.intent == matter.intent
+    ]
+    if parts:
+        message.get(INTENT)[WORDS] = max(parts)[1]
 
 
 def _add(message: Message, name: str, value: str, confidence: float) -> None:

@@ -18,10 +18,10 @@ from rasa.shared.core.events import ActionExecuted, Event, SlotSet, UserUttered
 from bot.components.details import EMAIL, ORDER_NUMBER
 from bot.components.language import READABLE, language_of
 from bot.components.plan import AUTOMATED, LOOK_UP, OrderFacts, plan
-from bot.components.reader import TONE, TOPIC, UPSET
+from bot.components.reader import CALM, TONE, TOPIC, UPSET, WORDS
 from bot.components.wishes import PERSON
 from bot.domain.rule import Action, Context, Decision, Detail, Found, Proposal, Reading, decide, last_word
-from bot.domain.words import Remark, State, Topic
+from bot.domain.words import Reason, Remark, State, Topic
 
 CONTEXT, FACTS = "context", "facts"  # the keys in a message's metadata
 _INTENTS: dict[str, Topic | Remark] = {word.value: word for kind in (Topic, Remark) for word in kind}
@@ -66,6 +66,23 @@ class Turn:
         """
         sent: dict[str, Any] | None = (self.message.metadata or {}).get(FACTS)
         return self.slots if sent is None and LOOK_UP in self.done else sent
+
+    @property
+    def tone(self) -> str | None:
+        """How the customer sounds; None where nothing was read."""
+        if self.language not in READABLE or not (self.message.text or "").strip():
+            return None
+        return UPSET if self._entity(TONE) == UPSET else CALM
+
+    def words_for(self, reason: Reason | None) -> str | None:
+        """The customer's words that lead to a hand-off, where the reading knows them."""
+        if reason is Reason.ASKED and self._entity(PERSON):
+            return self._entity(PERSON)
+        if reason is Reason.EMPATHY and self._entity(TONE) == UPSET:
+            return next(e.get(WORDS) for e in self.message.entities if e.get("entity") == TONE) or None
+        if reason in (Reason.ASKED, Reason.EMPATHY, Reason.ACCOUNT):
+            return self.message.intent.get(WORDS)
+        return None
 
     @property
     def order(self) -> OrderFacts:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
-from bot.desk import agents, audit, conversations, dead_letters, presence
+from bot.desk import agents, audit, conversations, dead_letters, detail, presence, stream
 from bot.domain.errors import NotAllowed, NotLoggedIn
 from bot.domain.words import State
 from bot.services import Services
@@ -25,6 +26,7 @@ class Caller:
 
     agent: Agent
     token: str
+    language: str = "en"  # of the desk's pages for them
 
 
 class LoginIn(BaseModel):
@@ -32,6 +34,20 @@ class LoginIn(BaseModel):
 
     email: str = Field(max_length=320)
     password: str = Field(max_length=1_000)
+
+
+class HandIn(BaseModel):
+    """The colleague's id, and what they should know."""
+
+    to: int = Field(ge=1, le=2**31 - 1)
+    note: str = Field(default="", max_length=conversations.TEXT_LIMIT)
+
+
+class SnoozeIn(BaseModel):
+    """Until when, with a time zone, and why."""
+
+    until: AwareDatetime
+    reason: str = Field(default="", max_length=conversations.REASON_LIMIT)
 
 
 class TextIn(BaseModel):
@@ -105,19 +121,33 @@ def log_in(services: Shared, email: str, password: str, request: Request) -> str
 
 @router.get("/conversations")
 def list_conversations(
-    caller: Desk, services: Shared, state: State | None = None, mine: bool = False
+    caller: Desk,
+    services: Shared,
+    state: State | None = None,
+    mine: bool = False,
+    view: stream.View | None = None,
+    q: Annotated[str, Query(max_length=200)] = "",
+    before: Annotated[str | None, Query(max_length=60)] = None,
+    limit: Annotated[int, Query(ge=1, le=stream.LONGEST)] = 200,
 ) -> dict[str, Any]:
-    """Open conversations, who waits longest first; `state` picks one state."""
+    """A view of the stream, or all conversations in a state; `next` is the `before` of the next page.
+
+    `q` searches messages, contacts and order numbers.
+    """
+    chosen = stream.View.WAITING if state is State.WAITING else stream.View.ALL
+    states = (state,) if state else () if view or q else stream.OPEN
+    filters = stream.Filters(text=q, states=() if mine else states)
+    view = view or (stream.View.MINE if mine else chosen)
     with services.store.read() as session:
-        rows = conversations.listed(session, state, caller.agent.id if mine else None)
-    return {"conversations": [row.as_json() for row in rows]}
+        found = stream.listed(session, caller.agent, view, services.clock(), filters, before, limit)
+    return {"conversations": [row.as_json() for row in found.rows], "next": found.more}
 
 
 @router.get("/conversations/{conversation_id}")
 def get_conversation(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
     """One conversation with its messages, hand-offs and orders."""
     with services.store.read() as session:
-        return conversations.detail(session, conversation_id, caller.agent).as_json()
+        return detail.detail(session, conversation_id, caller.agent, services.clock()).as_json()
 
 
 @router.post("/conversations/{conversation_id}/take")
@@ -126,6 +156,38 @@ def take(conversation_id: ConversationId, caller: Desk, services: Shared) -> dic
     answer = _do(services, caller, conversation_id, conversations.take)
     conversations.let_it_land(services.store, conversation_id)
     return answer
+
+
+@router.post("/conversations/{conversation_id}/take-over")
+def take_over(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Takes it from the colleague who has it; recorded."""
+    return _do(services, caller, conversation_id, conversations.take_over)
+
+
+@router.post("/conversations/{conversation_id}/hand")
+def hand(conversation_id: ConversationId, body: HandIn, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Gives it to a colleague, with a note."""
+    verb = partial(conversations.hand, to=body.to, note=body.note)
+    return _do(services, caller, conversation_id, verb)
+
+
+@router.post("/conversations/{conversation_id}/snooze")
+def snooze(conversation_id: ConversationId, body: SnoozeIn, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Puts it off until a time, or until the customer writes."""
+    verb = partial(conversations.snooze, until=body.until, reason=body.reason)
+    return _do(services, caller, conversation_id, verb)
+
+
+@router.post("/conversations/{conversation_id}/wake")
+def wake(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Puts it back into its holder's sight."""
+    return _do(services, caller, conversation_id, conversations.wake)
+
+
+@router.post("/conversations/{conversation_id}/reopen")
+def reopen(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, Any]:
+    """Undoes that the caller has just resolved it."""
+    return _do(services, caller, conversation_id, conversations.reopen)
 
 
 @router.post("/conversations/{conversation_id}/give-back")
@@ -190,9 +252,9 @@ def decide_again(conversation_id: ConversationId, _caller: Desk, services: Share
 def _do(services: Shared, caller: Caller, conversation_id: int, verb: Callable[..., Any]) -> dict[str, Any]:
     with services.store.unit_of_work() as session:
         agent = _attached(session, caller)
-        verb(session, conversation_id, agent, services.clock())
+        verb(session, conversation_id, agent, now=services.clock())
         session.flush()
-        return conversations.detail(session, conversation_id, agent).row.as_json()
+        return detail.detail(session, conversation_id, agent, services.clock()).row.as_json()
 
 
 def _write(

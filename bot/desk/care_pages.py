@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -12,8 +12,9 @@ from bot.channels.web import Shared
 from bot.desk import care, presence
 from bot.desk.api import ConversationId, Desk
 from bot.desk.boards.base import Board
-from bot.desk.pages import Writer
+from bot.desk.place import Back
 from bot.desk.promises import Line
+from bot.desk.web import Writer
 from bot.domain.errors import NotFound
 from bot.services import Services
 from bot.store.tables import Agent
@@ -42,17 +43,15 @@ def set_presence(
 @desk.post("/conversations/{conversation_id}/care")
 def sort(
     conversation_id: ConversationId,
-    request: Request,
     writer: Writer,
     services: Shared,
+    place: Back,
     verb: Annotated[Literal["tag", "untag", "priority", "team", "rating"], Form()],
     value: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
     """Tags, priority, team, or asks for a rating; then shows the conversation."""
     _do(services, writer.agent, _verb(services, conversation_id, verb, value))
-    view = request.query_params.get("view", "")
-    suffix = f"?view={view}" if view.isalpha() and len(view) < 11 else ""
-    return RedirectResponse(f"/desk/conversations/{conversation_id}{suffix}", 303)
+    return RedirectResponse(f"/desk/conversations/{conversation_id}?{place.query}", 303)
 
 
 @json_api.post("/presence")

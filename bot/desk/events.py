@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -13,8 +14,11 @@ from starlette.concurrency import run_in_threadpool
 from bot import live
 from bot.channels.web import PING_SECONDS, Shared
 from bot.desk import api
+from bot.desk.words import chosen
 from bot.domain.errors import NotLoggedIn
+from bot.domain.words import Author
 from bot.services import Services
+from bot.store.tables import Conversation
 
 RECHECK_SECONDS = 15.0  # how long a stream may outlive its session
 router = APIRouter(prefix="/desk", include_in_schema=False)
@@ -22,7 +26,8 @@ router = APIRouter(prefix="/desk", include_in_schema=False)
 
 def reader_of(request: Request, services: Shared) -> api.Caller:
     """Whose cookie it is; enough to read. Raises NotLoggedIn."""
-    return api.caller_with(services, request.cookies.get(api.COOKIE, ""))
+    caller = api.caller_with(services, request.cookies.get(api.COOKIE, ""))
+    return replace(caller, language=chosen(caller.agent.language, request.headers.get("accept-language", "")))
 
 
 Reader = Annotated[api.Caller, Depends(reader_of)]
@@ -40,10 +45,10 @@ async def events(
     A `logged-out` event ends the stream soon after the session has ended.
     """
     after = await run_in_threadpool(live.cursor, services.store, last_event_id, after)
-    return EventSourceResponse(_stream(services, reader.token, after), ping=PING_SECONDS)
+    return EventSourceResponse(_stream(services, reader, after), ping=PING_SECONDS)
 
 
-async def _stream(services: Services, token: str, after: int) -> AsyncIterator[dict[str, str]]:
+async def _stream(services: Services, reader: api.Caller, after: int) -> AsyncIterator[dict[str, str]]:
     happened = services.hub.follow(after)
     following = asyncio.ensure_future(anext(happened))
     checked = time.monotonic()
@@ -52,20 +57,30 @@ async def _stream(services: Services, token: str, after: int) -> AsyncIterator[d
             await asyncio.wait({following}, timeout=RECHECK_SECONDS)
             if time.monotonic() - checked >= RECHECK_SECONDS:
                 checked = time.monotonic()
-                if not await run_in_threadpool(_is_logged_in, services, token):
+                if not await run_in_threadpool(_is_logged_in, services, reader.token):
                     yield {"event": "logged-out", "data": "{}"}
                     return
             if following.done():
                 change = following.result()
                 following = asyncio.ensure_future(anext(happened))
-                yield {"id": str(change.id), "event": "changed", "data": json.dumps(_view(change))}
+                view = await run_in_threadpool(_view, services, reader, change)
+                yield {"id": str(change.id), "event": "changed", "data": json.dumps(view)}
     finally:
         following.cancel()
 
 
-def _view(change: live.Happened) -> dict[str, int | str | None]:
-    """`author` is set when somebody wrote; what they wrote is fetched with the page."""
-    return {"conversation": change.conversation_id, "author": change.payload.get("author")}
+def _view(
+    services: Services, reader: api.Caller, change: live.Happened
+) -> dict[str, int | str | bool | None]:
+    """`author` is set when somebody wrote, `state` when that is new, `mine` when a customer wrote to the
+    reader. What was written is fetched with the page."""
+    author, state = change.payload.get("author"), change.payload.get("state")
+    mine = False
+    if author == Author.CUSTOMER.value:
+        with services.store.read() as session:
+            conversation = session.get(Conversation, change.conversation_id)
+            mine = conversation is not None and conversation.agent_id == reader.agent.id
+    return {"conversation": change.conversation_id, "author": author, "state": state, "mine": mine}
 
 
 def _is_logged_in(services: Services, token: str) -> bool:

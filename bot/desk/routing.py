@@ -143,7 +143,7 @@ def give_up_left(session: Session, patience: timedelta, now: datetime) -> int:
     for conversation in found:
         holder = session.get_one(Agent, conversation.agent_id)
         conversation.agent, conversation.agent_id = None, None
-        conversation.state = State.WAITING
+        conversation.state, conversation.snoozed_until = State.WAITING, None
         hand_off = queries.open_hand_off(session, conversation.id)
         if hand_off:
             hand_off.taken_at = None

@@ -7,10 +7,10 @@ from typing import Any
 import yaml
 from fastapi import Request
 
+from bot.desk.words import chosen
 from bot.store.tables import Agent
 
 FOLDER = Path(__file__).resolve().parent / "words" / "shift"
-LANGUAGES = ("en", "ko", "ja")
 
 
 @cache
@@ -22,10 +22,7 @@ def words(language: str) -> dict[str, Any]:
 
 def language_of(request: Request, agent: Agent | None = None) -> str:
     """The language that an agent has chosen, else the first of their browser's that we have."""
-    chosen = getattr(agent, "language", None)
-    wanted = [chosen or "", *request.headers.get("accept-language", "").split(",")]
-    tongues = [one.split(";")[0].strip().lower().split("-")[0] for one in wanted]
-    return next((tongue for tongue in tongues if tongue in LANGUAGES), "en")
+    return chosen(agent.language if agent else None, request.headers.get("accept-language", ""))
 
 
 def said(language: str, text: str) -> str:

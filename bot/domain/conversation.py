@@ -35,7 +35,21 @@ def check_take(hold: Hold, agent: int) -> None:
     if hold.state is State.CLOSED:
         raise Conflict("This conversation is closed.")
     if hold.state is State.AGENT and hold.holder not in (None, agent):
-        raise Held(f"{hold.who} has this conversation.")
+        raise Held("{who} has this conversation.", who=hold.who)
+
+
+def check_hold(hold: Hold) -> None:
+    """To take over there must be somebody to take over from. Raises Conflict."""
+    if hold.state is State.CLOSED:
+        raise Conflict("This conversation is closed.")
+    if hold.state is not State.AGENT:
+        raise Conflict("Nobody has this conversation; take it.")
+
+
+def check_reopen(hold: Hold, is_undoable: bool) -> None:
+    """Raises Conflict for what isn't closed, or can't be opened again any more."""
+    if hold.state is not State.CLOSED or not is_undoable:
+        raise Conflict("It can't be opened again: that was too long ago, or the customer has written since.")
 
 
 def check_speak(hold: Hold, agent: int) -> None:

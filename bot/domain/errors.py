@@ -17,7 +17,14 @@ Texts are shown to people: a whole sentence, no customer's text in it.
 
 
 class ReplyTwiceError(Exception):
-    """The root: catching it catches every error that the product raises on purpose."""
+    """The root: catching it catches every error that the product raises on purpose.
+
+    `template` may name `values` in braces; it is what the desk looks its translation up by.
+    """
+
+    def __init__(self, template: str = "", **values: str) -> None:
+        super().__init__(template.format(**values) if values else template)
+        self.template, self.values = template, values
 
 
 class SettingError(ReplyTwiceError):

@@ -126,6 +126,8 @@ class Proposal:
     order_number: str | None = None
     email: str | None = None
     settled: bool = False  # the customer said in so many words that it is settled
+    tone: str | None = None  # `calm` or `upset`; None: not read
+    words: str | None = None  # of the customer's, that lead to a hand-off; None: no particular ones
 
     @property
     def is_miss(self) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from bot.domain.errors import SettingError, StoreDown
-from bot.store import news
+from bot.store import desk_tables, news, search  # noqa: F401 (whoever writes rows has them indexed)
 from bot.store.tables import Event
 
 HERE = Path(__file__).resolve().parent

@@ -125,14 +125,24 @@ def open_hand_off(session: Session, conversation_id: int) -> HandOff | None:
 
 
 def hand_over(
-    session: Session, conversation: Conversation, reason: Reason, topic: Topic | None, now: datetime
+    session: Session,
+    conversation: Conversation,
+    reason: Reason,
+    topic: Topic | None,
+    now: datetime,
+    cause: tuple[int | None, str | None] = (None, None),
 ) -> None:
-    """Opens a hand-off, or makes the open one more pressing."""
+    """Opens a hand-off, or makes the open one more pressing. `cause` is the message that it came from,
+    and the words in it, where they are known."""
     found = open_hand_off(session, conversation.id)
     if found is None:
-        session.add(HandOff(conversation_id=conversation.id, reason=reason, topic=topic, at=now))
+        found = HandOff(conversation_id=conversation.id, reason=reason, topic=topic, at=now)
+        found.message_id, found.words = cause
+        session.add(found)
         return
-    found.reason = more_pressing(found.reason, reason)
+    if more_pressing(found.reason, reason) is not found.reason:
+        found.reason = reason
+        found.message_id, found.words = cause
     found.topic = found.topic or topic
 
 

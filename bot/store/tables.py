@@ -198,6 +198,7 @@ class Agent(Table):
     password_hash: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
     deactivated_at: Mapped[datetime | None]  # may not log in any more; what they wrote stays theirs
+    language: Mapped[str | None] = mapped_column(String(8))  # of the desk; None: as the browser asks
 
 
 class AgentSession(Table):
@@ -253,7 +254,16 @@ class Conversation(Table):
             sqlite_where=text("turn_error IS NOT NULL"),
             postgresql_where=text("turn_error IS NOT NULL"),
         ),
-        Index("ix_conversation_state_last_message_at", "state", "last_message_at"),
+        # The desk's views are walked along these, newest first, page by page.
+        Index("ix_conversation_state_last_message_at_id", "state", "last_message_at", "id"),
+        Index("ix_conversation_last_message_at_id", "last_message_at", "id"),
+        Index("ix_conversation_handler_id_last_message_at_id", "handler_id", "last_message_at", "id"),
+        Index(
+            "ix_conversation_held",
+            "agent_id",
+            sqlite_where=text("agent_id IS NOT NULL"),
+            postgresql_where=text("agent_id IS NOT NULL"),
+        ),
         Index("ix_conversation_identity_id_id", "identity_id", "id"),
         Index("ix_conversation_contact_id_id", "contact_id", "id"),
         Index("ix_conversation_opened_at", "opened_at"),  # reports
@@ -266,6 +276,8 @@ class Conversation(Table):
     channel: Mapped[Channel]
     state: Mapped[State] = mapped_column(default=State.BOT)
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agent.id"))
+    handler_id: Mapped[int | None] = mapped_column(ForeignKey("agent.id"))  # who held it last
+    snoozed_until: Mapped[datetime | None]  # out of its holder's sight until then, or a new message
     opened_at: Mapped[datetime]
     last_message_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
@@ -289,7 +301,7 @@ class Conversation(Table):
 
     identity: Mapped[Identity] = relationship(lazy="joined")
     contact: Mapped[Contact] = relationship(lazy="joined")
-    agent: Mapped[Agent | None] = relationship(lazy="joined")
+    agent: Mapped[Agent | None] = relationship(lazy="joined", foreign_keys=[agent_id])
 
 
 class Message(Table):
@@ -341,6 +353,7 @@ class Message(Table):
     client_id: Mapped[str | None] = mapped_column(String(80))  # the desk's or web chat's own
     at: Mapped[datetime]
     handled_at: Mapped[datetime | None]  # a customer's message: when its turn was decided
+    tone: Mapped[str | None] = mapped_column(String(8))  # a customer's: `calm` or `upset`, as it was read
 
     status: Mapped[Status] = mapped_column(default=Status.SENT)
     attempts: Mapped[int] = mapped_column(default=0)  # tries of this part that count
@@ -385,12 +398,21 @@ class HandOff(Table):
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),
         ),
+        Index(
+            "ix_hand_off_open_at",
+            "at",
+            "conversation_id",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id"), index=True)
     reason: Mapped[Reason]
     topic: Mapped[Topic | None]  # what the customer wants, as far as the bot understood
+    words: Mapped[str | None] = mapped_column(String(400))  # of the customer's, that it came from
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("message.id"))  # which they are in
     at: Mapped[datetime]
     taken_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

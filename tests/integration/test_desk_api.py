@@ -1,5 +1,9 @@
 """The desk's JSON API, and a whole conversation over HTTP."""
 
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
 import pytest
 
 from bot.desk import agents, api
@@ -128,3 +132,40 @@ def test_a_cookie_alone_changes_nothing(server: Server):
     assert server.http.post(take, headers=cookies | {"X-CSRF-Token": "guess"}).status_code == 403
     ours = cookies | {"X-CSRF-Token": agents.csrf_token(token)}
     assert server.http.post(take, headers=ours).status_code == 404
+
+
+def test_two_agents_hand_a_conversation_to_each_other(server: Server):
+    visitor, anna, ben = server.visitor(), server.agent("Anna"), server.agent("Ben")
+    visitor.posts("upset")
+    (row,) = wait_for(anna.queue)
+    assert ben.does("take-over", row["id"]).status_code == 409  # nobody has it
+    anna.does("take", row["id"])
+    assert ben.does("take-over", row["id"]).json()["agent"] == "Ben"
+    assert anna.writes("messages", row["id"], "Hello").status_code == 409
+    assert ben.does("hand", row["id"], to=1, note="She knows you.").json()["agent"] == "Anna"
+    until = "2099-01-01T00:00:00+00:00"
+    assert anna.does("snooze", row["id"], until=until).status_code == 422  # a year ahead at most
+    soon = (server.services.clock() + timedelta(hours=1)).isoformat()
+    assert anna.does("snooze", row["id"], until=soon).json()["snoozed_until"] == soon
+    assert anna.does("wake", row["id"]).json()["snoozed_until"] is None
+    anna.does("resolve", row["id"])
+    assert ben.does("reopen", row["id"]).status_code == 409
+    assert anna.does("reopen", row["id"]).json()["state"] == "agent"
+
+
+def test_the_stream_is_paged_and_searched_over_the_api(server: Server):
+    anna = server.agent("Anna")
+    for text in ("upset lamp", "upset 담요", "upset sofa"):
+        server.visitor().posts(text)
+    wait_for(lambda: len(anna.queue()) == 3)
+
+    def get(query: str) -> Any:
+        return server.http.get(f"/api/desk/conversations?{query}", headers=anna.headers).json()
+
+    (found,) = get("q=담요")["conversations"]
+    assert (found["last_message"], found["unread"]) == ("upset 담요", True)
+    first = get("view=all&limit=2")
+    rest = get(f"view=all&limit=2&before={quote(first['next'])}")
+    assert len({row["id"] for row in first["conversations"] + rest["conversations"]}) == 3
+    assert rest["next"] is None
+    assert "out of date" in get("view=all&before=nonsense")["detail"]

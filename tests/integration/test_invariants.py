@@ -113,8 +113,12 @@ def test_the_models_and_the_migrations_agree(store: Store):
 
     from bot.store.tables import Table
 
+    def is_modelled(_thing: object, name: str | None, kind: str, *_: object) -> bool:
+        return not (kind == "table" and str(name).startswith("found_"))  # the search index: bot.store.search
+
     with store._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_object": is_modelled})
+        assert compare_metadata(context, Table.metadata) == []
 
 
 def test_migrating_twice_changes_nothing(store: Store):

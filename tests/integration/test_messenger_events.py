@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from bot import courtesy
 from bot.channels import messenger
-from bot.desk import conversations as desk
+from bot.desk.detail import detail
 from bot.domain.words import Author, Channel, State
 from bot.store.engine import Store
 from bot.store.tables import InboxItem, Message
@@ -46,9 +46,8 @@ def shown(page: Page) -> list[dict[str, Any]]:
     """The conversation's messages as the desk's API gives them."""
     anna = page.agent("Anna")
     with page.store.read() as session:
-        found: list[dict[str, Any]] = desk.detail(session, page.conversation(CUSTOMER).id, anna).as_json()[
-            "messages"
-        ]
+        it = detail(session, page.conversation(CUSTOMER).id, anna, page.now)
+        found: list[dict[str, Any]] = it.as_json()["messages"]
         return found
 
 

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from bot.desk import figures, sections
 from bot.desk.figures import Report, Span
-from bot.desk.wording import LANGUAGES, words
+from bot.desk.wording import words
+from bot.desk.words import LANGUAGES
 from bot.domain.hours import Hours
 from bot.domain.open_time import OpenTime
 from bot.domain.words import Channel

@@ -57,6 +57,31 @@ class Readings(unittest.TestCase):
         assert turns_of(events)[-1].reading.found is None
 
 
+class Causes(unittest.TestCase):
+    """Why a turn goes to a person, in the customer's own words."""
+
+    def test_the_words_that_ask_for_a_person_are_known(self) -> None:
+        (turn,) = turns_of([said("order_status", "let me talk to a human", person="talk to a human")])
+        assert turn.words_for(Reason.ASKED) == "talk to a human"
+        assert turn.words_for(Reason.LIMIT) is None
+
+    def test_the_sorest_part_of_a_longer_message_is_known(self) -> None:
+        text = "I ordered a lamp. It is broken and nobody cares!"
+        tone = {"entity": "tone", "value": "upset", "words": "It is broken and nobody cares!"}
+        (turn,) = turns_of([UserUttered(text, {"name": "account", "words": "I ordered a lamp."}, [tone])])
+        assert turn.words_for(Reason.EMPATHY) == "It is broken and nobody cares!"
+        assert turn.words_for(Reason.ACCOUNT) == "I ordered a lamp."
+
+    def test_a_tone_is_told_only_where_it_was_read(self) -> None:
+        tones = [
+            turns_of([said("order_status", "it is late", tone="upset")])[0].tone,
+            turns_of([said("order_status", "where is it")])[0].tone,
+            turns_of([said(None, "спасибо")])[0].tone,
+            turns_of([said(None, "")])[0].tone,
+        ]
+        assert tones == ["upset", "calm", None, None]
+
+
 class Contexts(unittest.TestCase):
     def test_the_context_that_was_sent_along_counts(self) -> None:
         message = said("invoice")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.desk.wording import LANGUAGES, said, words
+from bot.desk.wording import said, words
+from bot.desk.words import LANGUAGES
 
 DESK = Path(__file__).resolve().parents[2] / "bot"
 PLACE = re.compile(r"%(?:%|[ds])|\{\w+\}")

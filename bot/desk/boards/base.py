@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from bot.desk import agents, api
 from bot.desk.events import Reader
-from bot.desk.pages import Writer
-from bot.desk.render import Times, page
+from bot.desk.render import page
+from bot.desk.web import Writer, times_of
 from bot.desk.wording import language_of, said, words
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
 from bot.services import Services
@@ -80,7 +80,7 @@ def show(
         shown["problem"] = said(language, shown["problem"])
     return page(
         f"{board}.html",
-        Times(services.clock(), services.settings.time_zone),
+        times_of(services, language),
         status,
         **{"problem": "", "done": request.query_params.get("done", ""), **shown},
         t=words(language),
@@ -115,5 +115,11 @@ def done(
 def _error(request: Request, status: int) -> Response:
     services: Services = request.app.state.services
     language = language_of(request)
-    times = Times(services.clock(), services.settings.time_zone)
-    return page("board_error.html", times, status, t=words(language), language=language, status=status)
+    return page(
+        "board_error.html",
+        times_of(services, language),
+        status,
+        t=words(language),
+        language=language,
+        status=status,
+    )

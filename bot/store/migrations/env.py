@@ -5,7 +5,8 @@ from typing import Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-import bot.store.care  # noqa: F401 (its tables are part of the schema)
+import bot.store.care
+import bot.store.desk_tables  # noqa: F401 (their tables are part of the schema)
 from bot.store.tables import Table, UTCDateTime, Word
 
 

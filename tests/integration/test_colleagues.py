@@ -1,0 +1,271 @@
+"""Two agents, one chat; and one customer on several channels."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from bot.desk import contacts, detail, looking, saved
+from bot.desk import conversations as desk
+from bot.domain.errors import BadInput, Conflict, Held, NotAllowed, NotFound
+from bot.domain.words import Channel, State
+from bot.store.desk_tables import Act, Deed
+from bot.store.tables import Agent, Contact, Identity
+from tests.support import Shop
+
+
+def acts(shop: Shop) -> list[tuple[Deed, str, str | None]]:
+    with shop.store.read() as session:
+        query = sa.select(Act).where(Act.conversation_id == shop.conversation().id).order_by(Act.id)
+        return [
+            (one.deed, one.agent.name, one.other.name if one.other else None)
+            for one in session.scalars(query)
+        ]
+
+
+def test_taking_over_is_explicit_and_recorded(shop: Shop):
+    shop.hears("upset")
+    shop.takes("Anna")
+    with pytest.raises(Held):
+        shop.takes("Ben")
+    shop.does("Ben", desk.take_over)
+    with pytest.raises(Held):
+        shop.answers("Anna", "I was just about to …")
+    shop.answers("Ben", "Hello, I'm Ben.")
+    assert acts(shop) == [(Deed.TAKEN, "Anna", None), (Deed.TAKEN_OVER, "Ben", "Anna")]
+
+
+def test_there_must_be_somebody_to_take_over_from(shop: Shop):
+    shop.hears("upset")
+    with pytest.raises(Conflict):
+        shop.does("Ben", desk.take_over)
+    shop.does("Ben", desk.resolve)
+    with pytest.raises(Conflict):
+        shop.does("Ben", desk.take_over)
+
+
+def test_a_conversation_is_handed_to_a_colleague_with_a_note(shop: Shop):
+    ben = shop.agent("Ben")
+    shop.hears("upset")
+    with pytest.raises(NotAllowed):
+        shop.does("Anna", desk.hand, to=ben.id, note="")
+    shop.takes("Anna")
+    shop.does("Anna", desk.hand, to=ben.id, note="She speaks Korean.")
+    assert shop.conversation().agent_id == ben.id
+    with shop.store.read() as session:
+        assert session.scalars(sa.select(Act.text).order_by(Act.id)).all()[-1] == "She speaks Korean."
+    for to in (ben.id, 999):
+        with pytest.raises((BadInput, Held)):
+            shop.does("Ben", desk.hand, to=to, note="")
+
+
+def test_what_was_resolved_by_mistake_is_opened_again_as_it_was(shop: Shop):
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.does("Anna", desk.resolve)
+    with pytest.raises(Conflict):
+        shop.does("Ben", desk.reopen)
+    shop.does("Anna", desk.reopen)
+    assert (shop.state(), shop.reason()) == (State.AGENT, "empathy")
+    shop.answers("Anna", "One more thing.")
+
+
+def test_it_is_not_opened_again_later_nor_beside_a_new_one(shop: Shop):
+    shop.hears("upset", "late")
+    shop.does("Anna", desk.resolve, "late")
+    shop.now += desk.UNDO + timedelta(seconds=1)
+    with pytest.raises(Conflict):
+        shop.does("Anna", desk.reopen, "late")
+    shop.hears("upset")
+    shop.does("Anna", desk.resolve)
+    first = shop.conversation().id
+    shop.writes("hello again")
+    anna = shop.agent("Anna")
+    with shop.store.unit_of_work() as session, pytest.raises(Conflict):
+        desk.reopen(session, first, session.get_one(Agent, anna.id), shop.now)
+
+
+def others(shop: Shop, who: str) -> list[looking.Other]:
+    agent, talk = shop.agent(who), shop.conversation().id
+    with shop.store.read() as session:
+        return looking.others(session, talk, agent, shop.now)
+
+
+def look(shop: Shop, who: str, conversation: int | None, types: bool = False) -> None:
+    agent = shop.agent(who)
+    with shop.store.unit_of_work() as session:
+        looking.look(session, session.get_one(Agent, agent.id), conversation, types, shop.now)
+
+
+def test_colleagues_see_who_looks_and_who_writes(shop: Shop):
+    shop.hears("upset")
+    talk = shop.conversation().id
+    look(shop, "Anna", talk)
+    assert others(shop, "Ben") == [looking.Other("Anna", False)]
+    assert others(shop, "Anna") == []
+    look(shop, "Anna", talk, types=True)
+    assert others(shop, "Ben") == [looking.Other("Anna", True)]
+    shop.now += looking.TYPING
+    assert others(shop, "Ben") == [looking.Other("Anna", False)]
+    shop.now += looking.GONE
+    assert others(shop, "Ben") == []
+    look(shop, "Anna", talk)
+    look(shop, "Anna", None)
+    assert others(shop, "Ben") == []
+
+
+def test_only_a_change_of_who_looks_is_told(shop: Shop):
+    shop.hears("upset")
+    talk, before = shop.conversation().id, len(shop.events())
+    for types in (False, False, True, True, False):
+        look(shop, "Anna", talk, types)
+    assert len(shop.events()) == before + 3
+    look(shop, "Anna", 999)
+    look(shop, "Anna", None)
+    assert len(shop.events()) == before + 4
+
+
+def on_two_channels(shop: Shop) -> tuple[int, int]:
+    """Mina, known in the web chat, and somebody on Messenger: their contacts' ids."""
+    shop.writes("hello", "web", email="mina@example.com", name="Mina")
+    shop.writes("hi", "m", channel=Channel.MESSENGER, account="page")
+    return shop.conversation("web").contact_id, shop.conversation("m").contact_id
+
+
+def joined(shop: Shop, verb: object, *given: int) -> int:
+    agent = shop.agent("Anna")
+    with shop.store.unit_of_work() as session:
+        found = verb(session, *given, session.get_one(Agent, agent.id), shop.now)  # type: ignore[operator]
+        session.flush()
+        return int(found.id)
+
+
+def test_two_contacts_become_one_with_all_that_they_have(shop: Shop):
+    mina, stranger = on_two_channels(shop)
+    joined(shop, contacts.merge, stranger, mina)
+    agent, talk = shop.agent("Anna"), shop.conversation("m").id
+    with shop.store.read() as session:
+        it = detail.detail(session, talk, agent, shop.now)
+    assert {one.channel for one in it.identities} == {Channel.WEB, Channel.MESSENGER}
+    assert (it.row.contact, it.conversation.contact.email) == ("Mina", "mina@example.com")
+    assert [one.id for one in it.earlier] == [shop.conversation("web").id]
+    shop.writes("again", "another-session", email="mina@example.com")
+    with shop.store.read() as session:
+        found = session.scalars(sa.select(Identity).where(Identity.thread == "another-session")).one()
+    assert found.contact_id == stranger, "the shop's log-in finds who stayed"
+
+
+def test_a_merge_can_be_undone_and_takes_along_what_was_said_since(shop: Shop):
+    mina, stranger = on_two_channels(shop)
+    note = joined(shop, lambda s, c, a, now: contacts.add_note(s, c, a, "Likes oak.", now), mina)
+    merge = joined(shop, contacts.merge, stranger, mina)
+    shop.does("Anna", desk.resolve, "web")
+    shop.writes("a new matter", "web")
+    joined(shop, contacts.undo, merge)
+    assert shop.conversation("web").contact_id == mina
+    assert len(shop.conversations("web")) == 2
+    with shop.store.read() as session:
+        assert session.get_one(Contact, mina).email == "mina@example.com"
+        assert session.get_one(Contact, stranger).email is None
+        assert session.get_one(contacts.ContactNote, note).contact_id == mina
+    with pytest.raises(Conflict):
+        joined(shop, contacts.undo, merge)
+
+
+def test_two_open_conversations_on_one_channel_keep_a_merge_from_happening(shop: Shop):
+    shop.writes("hello", "one")
+    shop.writes("hello", "two")
+    pair = shop.conversation("one").contact_id, shop.conversation("two").contact_id
+    with pytest.raises(Conflict, match="resolve one first"):
+        joined(shop, contacts.merge, *pair)
+    shop.does("Anna", desk.resolve, "two")
+    joined(shop, contacts.merge, *pair)
+    assert shop.conversation("two").contact_id == pair[0]
+
+
+def test_a_channel_is_split_off_and_put_back(shop: Shop):
+    mina, stranger = on_two_channels(shop)
+    with shop.store.read() as session:
+        identity = session.scalars(sa.select(Identity.id).where(Identity.thread == "m")).one()
+    with pytest.raises(BadInput):
+        joined(shop, contacts.split, stranger, identity)
+    joined(shop, contacts.merge, mina, stranger)
+    split = joined(shop, contacts.split, mina, identity)
+    fresh = shop.conversation("m").contact_id
+    assert fresh not in (mina, stranger)
+    with shop.store.read() as session:
+        assert session.get_one(Contact, fresh).email is None, "what was proven stays where it was"
+    joined(shop, contacts.undo, split)
+    assert shop.conversation("m").contact_id == mina
+
+
+def test_a_merge_upon_which_another_was_built_is_not_undone(shop: Shop):
+    mina, stranger = on_two_channels(shop)
+    shop.writes("hi", "i", channel=Channel.INSTAGRAM, account="instagram:1")
+    first = joined(shop, contacts.merge, mina, stranger)
+    joined(shop, contacts.merge, mina, shop.conversation("i").contact_id)
+    with pytest.raises(Conflict):
+        joined(shop, contacts.undo, first)
+
+
+def test_nobody_merges_what_is_not_there(shop: Shop):
+    mina, _ = on_two_channels(shop)
+    with pytest.raises(NotFound):
+        joined(shop, contacts.merge, mina, 999)
+    with pytest.raises(BadInput):
+        joined(shop, contacts.merge, mina, mina)
+
+
+def test_contacts_are_found_by_name_e_mail_and_order(shop: Shop):
+    mina, stranger = on_two_channels(shop)
+    with shop.store.read() as session:
+        assert [one.id for one in contacts.find(session, "min", stranger)] == [mina]
+        assert [one.id for one in contacts.find(session, "mina@example.com", stranger)] == [mina]
+        assert contacts.find(session, "mina", mina) == []
+        assert contacts.find(session, "?", stranger) == []
+
+
+def test_a_contacts_note_is_deleted_by_its_author_alone(shop: Shop):
+    mina, _ = on_two_channels(shop)
+    note = joined(shop, lambda s, c, a, now: contacts.add_note(s, c, a, "Likes oak.", now), mina)
+    anna, ben = shop.agent("Anna").id, shop.agent("Ben").id
+    with shop.store.unit_of_work() as session, pytest.raises(NotAllowed):
+        contacts.delete_note(session, note, session.get_one(Agent, ben), shop.now)
+    with shop.store.unit_of_work() as session:
+        contacts.delete_note(session, note, session.get_one(Agent, anna), shop.now)
+
+
+def test_a_saved_reply_is_changed_by_its_author_and_by_supervisors_and_never_over_a_colleagues_change(
+    shop: Shop,
+):
+    texts = {"en": "Hello {name}", "ko": ""}
+    ids = [shop.agent(name).id for name in ("Anna", "Ben")]
+    with shop.store.unit_of_work() as session:
+        anna, ben = (session.get_one(Agent, one) for one in ids)
+        reply = saved.create(session, anna, "Greeting", texts, shop.now)
+        session.flush()
+        with pytest.raises(NotAllowed):
+            saved.change(session, reply.id, ben, "Mine", texts, 1, shop.now)
+        ben.role = "supervisor"
+        saved.change(session, reply.id, ben, "Hello", {"en": "Hi {name}"}, 1, shop.now)
+        with pytest.raises(Conflict):
+            saved.change(session, reply.id, anna, "Greeting", texts, 1, shop.now)
+        assert (reply.name, reply.texts) == ("Hello", {"en": "Hi {name}"})
+        saved.delete(session, reply.id, anna)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [("", {"en": "x"}), ("n" * 121, {"en": "x"}), ("n", {}), ("n", {"en": " "}), ("n", {"en": "{secret}"}),
+     ("n", {"en": "x" * 4001}), ("n", {"fr": "bonjour"})],
+)  # fmt: skip
+def test_a_saved_reply_that_nobody_could_use_is_refused(shop: Shop, name: str, texts: dict[str, str]):
+    agent = shop.agent("Anna")
+    with shop.store.unit_of_work() as session, pytest.raises(BadInput):
+        saved.create(session, session.get_one(Agent, agent.id), name, texts, shop.now)
+
+
+def test_variables_are_filled_in_and_what_is_not_known_stays_to_be_seen():
+    text = saved.filled("Hi {name}, {order} is {status}. {Other}", {"name": "Mina", "order": None})
+    assert text == "Hi Mina, {order} is {status}. {Other}"
+    assert saved.unfilled(text) == ["order", "status"]

@@ -132,7 +132,7 @@ class MessageReader(GraphComponent, IntentClassifier):
                     "closeness": 5.95,
                     "strangeness": -8.28,
                 },
-                "threshold": 0.7,
+                "threshold": 0.65,
             },
             "tone": {
                 "strength": 1.0,

@@ -27,7 +27,7 @@ from bot.domain.rule import Context
 FACTS = {"found": "found", "progress": "shipped", "number": "10023", "placed_at": "Monday", "items": "a lamp"}
 TEXTS = {"question": "What are your opening hours?", "order": "Where is my order 10023? mina@example.com"}
 COUNTED = {
-    ("encode", "featurizer.py"): "encoder",
+    ("encoded", "featurizer.py"): "encoder",
     ("request", "turn_cost.py"): "action server",
     ("run", "dask.py"): "graph",
 }

@@ -137,7 +137,8 @@ def _waiting(session: Session) -> list[tuple[int, int | None]]:
 def give_up_left(session: Session, patience: timedelta, now: datetime) -> int:
     """Those whose customer still waits for an answer and whose agent has left wait again; returns how many.
 
-    One that the agent answered last needs nobody, until its customer writes: then it is found here.
+    One that the agent answered last, or snoozed, needs nobody until its customer writes or its time has
+    come: then it is found here.
     """
     found = session.scalars(queries.for_update(_left(patience, now).limit(BATCH), skip_locked=True)).all()
     for conversation in found:
@@ -177,5 +178,6 @@ def _left(patience: timedelta, now: datetime) -> sa.Select[Conversation]:
             Conversation.state == State.AGENT,
             Conversation.agent_id.in_(gone),
             sa.or_(last.is_(None), last != Author.AGENT),
+            sa.or_(Conversation.snoozed_until.is_(None), Conversation.snoozed_until <= now),
         )
     )

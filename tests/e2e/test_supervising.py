@@ -125,6 +125,7 @@ def test_an_agent_who_logs_out_leaves_a_chat_that_a_colleague_gets(
     expect(anna.locator("#text")).to_be_visible()
     robin.get_by_role("link", name=re.compile("^Waiting")).click()
     expect(robin.locator("#rows-empty")).to_be_visible()
+    anna.locator("#me summary").click()
     anna.get_by_role("button", name="Log out").click()
     expect(robin.locator("#rows a")).to_have_count(1)
     anna.context.close()

@@ -5,10 +5,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from bot.desk import contacts, detail, looking, saved
+from bot.desk import contacts, detail, looking, saved, stream
 from bot.desk import conversations as desk
+from bot.desk.wording import words
+from bot.desk.words import LANGUAGES
 from bot.domain.errors import BadInput, Conflict, Held, NotAllowed, NotFound
 from bot.domain.words import Channel, State
+from bot.store.care import AuditEntry
 from bot.store.desk_tables import Act, Deed
 from bot.store.tables import Agent, Contact, Identity
 from tests.support import Shop
@@ -57,6 +60,39 @@ def test_a_conversation_is_handed_to_a_colleague_with_a_note(shop: Shop):
     for to in (ben.id, 999):
         with pytest.raises((BadInput, Held)):
             shop.does("Ben", desk.hand, to=to, note="")
+
+
+def test_nothing_is_handed_to_who_has_left_the_team(shop: Shop):
+    ben = shop.agent("Ben")
+    shop.hears("upset")
+    shop.takes("Anna")
+    with shop.store.unit_of_work() as session:
+        session.get_one(Agent, ben.id).deactivated_at = shop.now
+    with pytest.raises(BadInput):
+        shop.does("Anna", desk.hand, to=ben.id, note="")
+    with shop.store.read() as session:
+        assert stream.colleagues(session, shop.agent("Anna")) == []
+
+
+def test_what_agents_do_with_each_others_chats_is_in_the_audit_trail(shop: Shop):
+    ben = shop.agent("Ben")
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.does("Anna", desk.hand, to=ben.id, note="Back on Monday.")
+    shop.does("Anna", desk.take_over)
+    shop.does("Anna", desk.resolve)
+    shop.does("Anna", desk.reopen)
+    with shop.store.read() as session:
+        trail = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)).all()
+    assert [one.what.removeprefix("conversation_") for one in trail] == [
+        "take", "hand", "take_over", "resolve", "reopen",
+    ]  # fmt: skip
+    assert trail[1].after == {"agent": "Ben"}
+    assert trail[2].before == {"agent": "Ben"}
+    assert "Monday" not in str([(one.before, one.after) for one in trail])
+    assert shop.conversation().ending is None
+    for language in LANGUAGES:
+        assert all(one.what in str(words(language)["audit"]) for one in trail)
 
 
 def test_what_was_resolved_by_mistake_is_opened_again_as_it_was(shop: Shop):

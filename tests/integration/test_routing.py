@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from bot.desk import agents, care, people, presence, routing, teams
+from bot.desk import agents, care, conversations, people, presence, routing, teams
 from bot.domain.errors import Conflict
 from bot.domain.words import State
 from bot.store.care import Assignment, Handling
@@ -185,6 +185,23 @@ def test_with_routing_on_a_left_conversation_goes_to_a_colleague_at_once(shop: S
     leaves(shop, "Anna")
     routing.work(shop.services)
     assert holder(shop, "a") == "Ben"
+
+
+def test_what_was_snoozed_stays_with_its_agent_until_its_time_or_a_new_message(shop: Shop):
+    comes(shop, "Anna")
+    waits(shop, "a", "b")
+    for customer in ("a", "b"):
+        shop.takes("Anna", customer)
+        until = shop.now + timedelta(hours=12)
+        shop.does("Anna", conversations.snooze, customer, until=until, reason="")
+    leaves(shop, "Anna")
+    assert routing.work(shop.services) == 0
+    shop.hears("are you there?", "b")
+    assert routing.work(shop.services) == 1
+    assert (holder(shop, "a"), holder(shop, "b")) == ("Anna", None)
+    shop.now += timedelta(hours=12)
+    assert routing.work(shop.services) == 1
+    assert shop.conversation("a").snoozed_until is None, "nobody's page hides it"
 
 
 def test_who_only_closes_the_lid_keeps_their_chats_for_a_while(shop: Shop):

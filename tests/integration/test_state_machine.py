@@ -535,7 +535,7 @@ def test_whatever_happens_nothing_is_lost_doubled_or_said_over_a_person(
             return MortalStore(f"sqlite:///{copy}")
         names = ", ".join(t.name for t in Table.metadata.sorted_tables if t is not Agent.__table__)
         with store.unit_of_work() as session:
-            session.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY"))
+            session.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))  # with the search index
         return store
 
     machine = type("Machine", (PathOfAMessage,), {"fresh_store": staticmethod(fresh), "folder": tmp_path})

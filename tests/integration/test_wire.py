@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.brain import Rasa
+from bot.brain import Rasa, Reading
 from bot.domain.errors import BrainDown, SettingError
 from bot.domain.rule import Context
-from bot.domain.words import State
+from bot.domain.words import State, Topic
 from bot.processes import free_port
 from bot.settings import ROOT
 from bot.store.news import News, Work
@@ -75,6 +75,12 @@ def test_an_address_that_is_none_of_redis_is_refused(tmp_path: Path):
         settings_for(tmp_path, REDIS_URL="http://127.0.0.1:6379")
 
 
+OTHERS = {
+    "/webhooks/turn/read": b'{"topics": [{"name": "return_policy", "confidence": 0.9}], "language": "en"}',
+    "/webhooks/turn/encode": b'{"vectors": [[0.6, 0.8]]}',
+}
+
+
 class TestSeveralRasas:
     @pytest.fixture
     def asked(self) -> list[int]:
@@ -86,10 +92,11 @@ class TestSeveralRasas:
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 asked.append(self.server.server_address[1])
+                answer = OTHERS.get(self.path, ANSWER)
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(ANSWER)))
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(ANSWER)
+                self.wfile.write(answer)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -123,6 +130,18 @@ class TestSeveralRasas:
     ):
         self.ask([f"http://127.0.0.1:{free_port()}", self.url(hosts[0])], 6)
         assert len(asked) == 6
+
+    def test_what_an_agent_asks_finds_the_one_that_is_up_too(self, hosts: list[ThreadingHTTPServer]):
+        async def asking() -> tuple[Reading, list[list[float]]]:
+            urls = [f"http://127.0.0.1:{free_port()}", self.url(hosts[0])]
+            rasa = Rasa(urls, timedelta(seconds=5), ROOT / "domain.yml")
+            answers = await rasa.read("Can I return it?"), await rasa.encode(["Can I return it?"])
+            await rasa.close()
+            return answers
+
+        reading, vectors = asyncio.run(asking())
+        assert reading.topics == ((Topic.RETURN_POLICY, 0.9),)
+        assert vectors == [[0.6, 0.8]]
 
     def test_when_all_are_down_the_brain_is(self):
         with pytest.raises(BrainDown):

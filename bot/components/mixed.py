@@ -50,7 +50,7 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
     A wish for a person, or an account, in any part is the message's. Topics of several parts stand
     side by side; a question among them that isn't understood makes all of it unsure, since half an
     answer is a poor one, unless the whole is clear: then it only refers to the rest. Greetings and
-    thanks around a question are no more than that.
+    thanks around something else are no more than that, and what else it is must be sure.
     """
     sure = [part for part in parts if part.confidence >= threshold]
     not_understood = [part for part in parts if part.question and _is_open(part, whole, threshold)]
@@ -72,7 +72,8 @@ def matter_of(whole: Guess, parts: Sequence[Guess], threshold: float) -> Matter:
         return Matter(whole.intent, whole.confidence)
     if topics and (whole.intent == topics[0] or len(sure) == len(parts)):
         return Matter(topics[0], max(part.confidence for part in sure if part.intent == topics[0]))
-    return Matter(whole.intent if whole_is_sure else None, whole.confidence)
+    says_more = whole.intent in _AROUND and any(part.intent not in _AROUND for part in parts)
+    return Matter(whole.intent if whole_is_sure and not says_more else None, whole.confidence)
 
 
 def named(matter: Matter, whole: Guess) -> Matter:

@@ -110,6 +110,11 @@ class Matters(unittest.TestCase):
     def test_thanks_and_a_question_that_is_not_understood_is_no_thanks(self) -> None:
         self.assertIsNone(read(said("thanks"), said("thanks"), asked("invoice", UNSURE)).intent)
 
+    def test_thanks_and_something_else_that_is_not_understood_is_no_thanks(self) -> None:
+        matter = read(said("thanks"), said("settled"), said("out_of_scope", UNSURE))
+        self.assertIsNone(matter.intent)
+        self.assertEqual(read(said("thanks"), said("thanks"), said("settled")).intent, "thanks")
+
     def test_what_needs_a_person_wins_wherever_it_stands(self) -> None:
         for need in ("ask_person", "account", "not_solved", "no_details"):
             with self.subTest(need):

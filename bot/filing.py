@@ -373,6 +373,8 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
     found = queries.open_conversation(session, identity)
     if found and close_if_idle(session, found, times.now, times.idle):
         found = None
+    if found and found.identity_id != identity.id:
+        found = _elsewhere(session, found, identity, times.now)
     if found is None:
         if identity.contact.name is None:
             identity.named_at = None  # the channel may tell it by now
@@ -387,6 +389,20 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
         session.add(found)
         session.flush()
     return found
+
+
+def _elsewhere(
+    session: Session, talk: Conversation, identity: Identity, now: datetime
+) -> Conversation | None:
+    """A contact writes from another place than its open conversation is in: the answer goes to where the
+    question came from. In the web chat the conversation moves along (another tab, another device); to
+    another of our accounts it can't, and who writes there is a contact of their own again."""
+    if identity.channel is Channel.WEB:
+        talk.identity = identity
+        return talk
+    identity.contact = Contact(name=identity.contact.name, created_at=now)
+    session.flush()
+    return None
 
 
 def _known(session: Session, item: InboxItem) -> Identity | None:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from bot.domain.errors import BadInput, ReplyTwiceError, StoreDown
+from bot.domain.errors import BadInput, Conflict, NotFound, ReplyTwiceError, StoreDown
 from bot.domain.words import Author, Channel, State
 from bot.filing import Kind, Times, close_if_idle, file_item
 from bot.store import news, queries
@@ -30,7 +30,10 @@ from bot.store.tables import Conversation, InboxItem, Message
 BATCH = 10
 SHORT_LOCK_SECONDS = 1  # a message that would wait longer to be filed is stored, and filed later
 AHEAD = timedelta(days=1)  # an event from further ahead would count as the latest for as long
-UNFILEABLE = (sa.exc.IntegrityError, sa.exc.DataError, ValueError, KeyError, TypeError)
+UNFILEABLE = (
+    *(sa.exc.IntegrityError, sa.exc.DataError, ValueError, KeyError, TypeError),
+    *(BadInput, Conflict, NotFound),
+)
 ID_LENGTH = 200  # of an external id; the columns hold 255
 log = structlog.get_logger()
 

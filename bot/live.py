@@ -150,10 +150,10 @@ class Follower:
 
     def take(self, happened: Happened) -> None:
         """Called by the hub."""
-        if len(self._waiting) < BACKLOG:
-            self._waiting.append(happened)
+        if self.is_behind or len(self._waiting) >= BACKLOG:
+            self.is_behind = True  # nothing more until the page has looked: a gap would be passed over
         else:
-            self.is_behind = True
+            self._waiting.append(happened)
         self._news.set()
 
     async def next(self) -> Happened | None:

@@ -126,5 +126,5 @@ def from_template(session: Session, identity: Identity, payload: dict[str, Any],
     comment = str(payload.get("comment") or "")[:COMMENT_LIMIT]
     try:
         rate(session, conversation.id, int(payload["score"]), comment, True, now)
-    except (Conflict, BadInput):
+    except (Conflict, BadInput, NotFound):
         return

@@ -143,18 +143,17 @@ async def _likeness(brain: Brain, case: Case) -> list[float]:
     """How like in meaning each saved reply is: by what it is for, or by what it says."""
     texts = [(reply.name, saved.text_in(reply, case.language)[0]) for reply in case.replies]
     wanted = {case.text, *(text for pair in texts for text in pair)}
-    missing = [text for text in wanted if text not in _vectors] if texts else []
-    if missing:
-        for text, vector in zip(missing, await brain.encode(missing), strict=True):
-            _vectors[text] = vector
-    found = [max(_cosine(case.text, name), _cosine(case.text, text)) for name, text in texts]
+    known = {text: _vectors[text] for text in wanted if text in _vectors} if texts else {}
+    missing = [text for text in wanted if text not in known] if texts else []
+    if missing:  # what another request drops meanwhile is held in `known`
+        known |= zip(missing, await brain.encode(missing), strict=True)
+    for text, vector in known.items():
+        _vectors[text] = vector
+        _vectors.move_to_end(text)
     while len(_vectors) > KEPT:
         _vectors.popitem(last=False)
-    return found
-
-
-def _cosine(one: str, other: str) -> float:
-    return math.sumprod(_vectors[one], _vectors[other])
+    asked = known.get(case.text, [])
+    return [max(math.sumprod(asked, known[name]), math.sumprod(asked, known[text])) for name, text in texts]
 
 
 def _by_words(case: Case) -> list[float]:

@@ -13,7 +13,7 @@ from bot.domain.errors import BadInput, Conflict, Held, NotAllowed, NotFound
 from bot.domain.words import Channel, State
 from bot.store.care import AuditEntry
 from bot.store.desk_tables import Act, Deed
-from bot.store.tables import Agent, Contact, Identity
+from bot.store.tables import Agent, Contact, Conversation, Event, Identity
 from tests.support import Shop
 
 
@@ -305,3 +305,19 @@ def test_variables_are_filled_in_and_what_is_not_known_stays_to_be_seen():
     text = saved.filled("Hi {name}, {order} is {status}. {Other}", {"name": "Mina", "order": None})
     assert text == "Hi Mina, {order} is {status}. {Other}"
     assert saved.unfilled(text) == ["order", "status"]
+
+
+def test_after_a_merge_each_channel_session_is_answered_where_it_wrote(shop: Shop):
+    shop.writes("hello", "a")
+    shop.writes("hello", "b")
+    a, b = shop.conversation("a"), shop.conversation("b")
+    with shop.store.unit_of_work() as session:
+        session.get_one(Conversation, b.id).state = State.CLOSED
+        session.get_one(Conversation, b.id).closed_at = shop.now
+    joined(shop, contacts.merge, a.contact_id, b.contact_id)
+    shop.writes("for b's eyes", "b")
+    with shop.store.read() as session:
+        told = session.scalars(sa.select(Event).order_by(Event.id.desc()).limit(1)).one()
+        talk = session.scalars(sa.select(Conversation).where(Conversation.state != State.CLOSED)).one()
+    assert told.stream == "web/b"
+    assert talk.identity.thread == "b"

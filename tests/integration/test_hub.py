@@ -71,3 +71,18 @@ def test_a_page_that_reads_slowly_misses_nothing_and_keeps_little(
             assert [h.payload["text"] for h in await take(slow, 1)] == ["11"]
 
     run(test)
+
+
+def test_a_page_that_fell_behind_twice_is_told_to_look_before_anything_else(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "BACKLOG", 2)
+
+    async def test() -> None:
+        page, told = live.Follower(), []
+        for number in (1, 2, 3):
+            page.take(Happened(number, "web/mina", 1, live.Kind.MESSAGE, {}))
+        told.append(await page.next())
+        page.take(Happened(4, "web/mina", 1, live.Kind.MESSAGE, {}))
+        told += [await page.next(), await page.next()]
+        assert [one and one.id for one in told] == [1, 2, None], "4 would pass 3 over"
+
+    run(test)

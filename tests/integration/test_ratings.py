@@ -15,9 +15,10 @@ from bot.channels.messenger import parse
 from bot.desk import care
 from bot.desk import conversations as desk
 from bot.domain.errors import BadInput, Conflict, NotFound
-from bot.domain.words import Author, Button, Channel
+from bot.domain.words import Author, Button, Channel, State
 from bot.filing import Kind
 from bot.store.care import Rating, RatingRequest
+from bot.store.tables import Conversation
 from tests.support import Server, Shop, wait_for
 
 PAGE = "10000000000001"
@@ -266,3 +267,24 @@ def test_a_rating_belongs_to_one_conversation_in_the_database(shop: Shop):
     for bad in ("score = 6", "score = 0"):
         with pytest.raises(sa.exc.IntegrityError), shop.store.unit_of_work() as session:
             session.execute(sa.text(f"UPDATE rating SET {bad}"))
+
+
+def test_an_answer_about_a_conversation_that_was_opened_again_holds_nobody_up(shop: Shop):
+    on_messenger(shop)
+    asked_on_messenger(shop)
+    talk = shop.conversation()
+    with shop.store.unit_of_work() as session:
+        again = session.get_one(Conversation, talk.id)
+        again.state, again.closed_at = State.WAITING, None
+        session.execute(sa.delete(Rating))
+    shop.writes(
+        "",
+        kind=Kind.FEEDBACK,
+        channel=Channel.MESSENGER,
+        account=PAGE,
+        conversation=talk.id,
+        score=4,
+        comment="",
+    )
+    shop.writes("hello", "jonas")
+    assert shop.conversation("jonas").state is State.BOT

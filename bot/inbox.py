@@ -253,14 +253,23 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
                 _queue_up(session, item.account, item.thread, f"{LOCK_SECONDS}s")
             item.filed_at = now
             try:
-                with session.begin_nested():
-                    file_item(session, item, Times(now, burst, idle))
+                _file(session, item, Times(now, burst, idle))
             except UNFILEABLE as error:
                 if _was_filed(session, item):
                     continue
                 log.error("inbox.unfileable", inbox_id=item.id, kind=item.kind, error=type(error).__name__)
                 item.error = type(error).__name__
         return len(items)
+
+
+def _file(session: Session, item: InboxItem, times: Times) -> None:
+    """Once more where a commit came between the look and the row: the desk may have reopened one."""
+    try:
+        with session.begin_nested():
+            file_item(session, item, times)
+    except sa.exc.IntegrityError:
+        with session.begin_nested():
+            file_item(session, item, times)
 
 
 def _next(session: Session) -> Sequence[InboxItem]:

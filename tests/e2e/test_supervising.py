@@ -81,7 +81,7 @@ def test_from_a_rule_to_a_rating(server: Server, browser: Browser, robin: Page, 
     row = anna.locator("#rows a").first
     expect(row).to_contain_text("Shipping")
     expect(row).to_contain_text("High")
-    expect(row).to_contain_text("First answer due")
+    expect(row).to_contain_text("First answer due", timeout=20_000)
     row.click()
     expect(anna.locator("#card-care")).to_contain_text("Shipping")
     anna.locator("#text").fill("It is free above 50.")

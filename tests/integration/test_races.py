@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from bot import accounts, delivery, inbox, live, turns
 from bot.domain.words import Author, Channel, State, Status
+from bot.filing import Times, file_item
 from bot.store import queries
-from bot.store.tables import Conversation, Event
+from bot.store.tables import Conversation, Event, InboxItem
 from tests.support import Shop, wait_for
 
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
@@ -166,3 +168,20 @@ def _somebody_waits(shop: Shop) -> bool:
 def _meet(barrier: threading.Barrier) -> None:
     with contextlib.suppress(threading.BrokenBarrierError):  # some are done already
         barrier.wait(1)
+
+
+def test_a_commit_that_comes_between_filings_look_and_its_row_costs_no_message(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    tried = []
+
+    def late(session: Session, item: InboxItem, times: Times) -> None:
+        tried.append(item.id)
+        if len(tried) == 1:
+            raise sa.exc.IntegrityError("", {}, Exception("uq_conversation_open"))
+        file_item(session, item, times)
+
+    monkeypatch.setattr(inbox, "file_item", late)
+    shop.writes("hello")
+    assert len(tried) == 2
+    assert [message.text for message in shop.messages()] == ["hello"]

@@ -374,7 +374,7 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
     if found and close_if_idle(session, found, times.now, times.idle):
         found = None
     if found and found.identity_id != identity.id:
-        found = _elsewhere(session, found, identity, times.now)
+        found = _elsewhere(session, found, identity, item, times.now)
     if found is None:
         if identity.contact.name is None:
             identity.named_at = None  # the channel may tell it by now
@@ -392,17 +392,38 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
 
 
 def _elsewhere(
-    session: Session, talk: Conversation, identity: Identity, now: datetime
+    session: Session, talk: Conversation, identity: Identity, item: InboxItem, now: datetime
 ) -> Conversation | None:
     """A contact writes from another place than its open conversation is in: the answer goes to where the
-    question came from. In the web chat the conversation moves along (another tab, another device); to
-    another of our accounts it can't, and who writes there is a contact of their own again."""
-    if identity.channel is Channel.WEB:
+    question came from, and nobody reads there what was said elsewhere.
+
+    Only with a customer whom the shop vouched for in both places the conversation moves along (another
+    tab, another device). An agent who merged two contacts may be wrong: who writes then is a contact of
+    their own again.
+    """
+    email = _vouched_for(item)
+    if email and email == _vouched_for(_last_item(session, talk)):
         talk.identity = identity
         return talk
-    identity.contact = Contact(name=identity.contact.name, created_at=now)
+    identity.contact = Contact(name=item.payload.get("name"), email=email, created_at=now)
     session.flush()
     return None
+
+
+def _last_item(session: Session, talk: Conversation) -> InboxItem | None:
+    """What the customer wrote last, as it came in; an open conversation's is never as old as to be deleted."""
+    return session.scalar(
+        sa.select(InboxItem)
+        .join(Message, Message.public_id == InboxItem.public_id)
+        .where(Message.conversation_id == talk.id, Message.author == Author.CUSTOMER)
+        .order_by(Message.id.desc())
+        .limit(1)
+    )
+
+
+def _vouched_for(item: InboxItem | None) -> str | None:
+    """The e-mail that the shop signed for the session that a message came from."""
+    return item.payload.get("email") if item and item.channel is Channel.WEB else None
 
 
 def _known(session: Session, item: InboxItem) -> Identity | None:
@@ -411,7 +432,7 @@ def _known(session: Session, item: InboxItem) -> Identity | None:
 
 def _identity(session: Session, item: InboxItem, now: datetime) -> Identity:
     """A new identity; a customer whom the shop has logged in keeps the contact of their e-mail."""
-    email = item.payload.get("email") if item.channel is Channel.WEB else None
+    email = _vouched_for(item)
     contact = session.scalar(sa.select(Contact).where(Contact.email == email).limit(1)) if email else None
     if contact is None:
         contact = Contact(name=item.payload.get("name"), email=email, created_at=now)

@@ -10,7 +10,8 @@ from bot.desk import conversations as desk
 from bot.desk.wording import words
 from bot.desk.words import LANGUAGES
 from bot.domain.errors import BadInput, Conflict, Held, NotAllowed, NotFound
-from bot.domain.words import Channel, State
+from bot.domain.words import Channel, Ending, State
+from bot.store import queries
 from bot.store.care import AuditEntry
 from bot.store.desk_tables import Act, Deed
 from bot.store.tables import Agent, Contact, Conversation, Event, Identity
@@ -307,17 +308,36 @@ def test_variables_are_filled_in_and_what_is_not_known_stays_to_be_seen():
     assert saved.unfilled(text) == ["order", "status"]
 
 
-def test_after_a_merge_each_channel_session_is_answered_where_it_wrote(shop: Shop):
+def test_after_a_merge_nobody_reads_in_one_session_what_was_said_in_another(shop: Shop):
     shop.writes("hello", "a")
     shop.writes("hello", "b")
     a, b = shop.conversation("a"), shop.conversation("b")
     with shop.store.unit_of_work() as session:
-        session.get_one(Conversation, b.id).state = State.CLOSED
-        session.get_one(Conversation, b.id).closed_at = shop.now
+        queries.close(session, session.get_one(Conversation, b.id), shop.now, Ending.SILENT)
     joined(shop, contacts.merge, a.contact_id, b.contact_id)
     shop.writes("for b's eyes", "b")
     with shop.store.read() as session:
         told = session.scalars(sa.select(Event).order_by(Event.id.desc()).limit(1)).one()
-        talk = session.scalars(sa.select(Conversation).where(Conversation.state != State.CLOSED)).one()
+        open_ones = session.scalars(sa.select(Conversation).where(Conversation.state != State.CLOSED)).all()
+        assert {one.identity.thread for one in open_ones} == {"a", "b"}
+        assert len({one.contact_id for one in open_ones}) == 2
     assert told.stream == "web/b"
-    assert talk.identity.thread == "b"
+    assert "for b's eyes" not in [message.text for message in shop.messages("a")]
+
+
+@pytest.mark.parametrize("second", [{"email": "mina@example.com"}, {}])
+def test_a_conversation_moves_along_only_with_a_customer_whom_the_shop_vouches_for_twice(
+    shop: Shop, second: dict[str, str]
+):
+    shop.writes("on the train", "phone", email="mina@example.com")
+    mina = shop.conversation("phone")
+    with shop.store.unit_of_work() as session:
+        contact = session.get_one(Contact, mina.contact_id)
+        session.add(
+            Identity(contact=contact, channel=Channel.WEB, account="web", thread="desk", created_at=shop.now)
+        )
+    shop.writes("at home", "desk", **second)
+    with shop.store.read() as session:
+        open_ones = session.scalars(sa.select(Conversation).where(Conversation.state != State.CLOSED)).all()
+        threads = {one.identity.thread for one in open_ones}
+    assert threads == ({"desk"} if second else {"phone", "desk"})

@@ -411,7 +411,7 @@ def _elsewhere(
 
 
 def _last_item(session: Session, talk: Conversation) -> InboxItem | None:
-    """What the customer wrote last, as it came in; an open conversation's is never as old as to be deleted."""
+    """What the customer wrote last, as it came in; an open conversation never outlives it."""
     return session.scalar(
         sa.select(InboxItem)
         .join(Message, Message.public_id == InboxItem.public_id)

@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 import yaml
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from bot.components.plan import ANSWERS, OrderFacts, in_a_row, of_order
 from bot.components.times import spoken
@@ -29,6 +29,8 @@ SAY_LIMIT = 8_000  # characters of a reply: four messages on Messenger; a longer
 AWAY_SECONDS = 2.0  # a Rasa that didn't answer is asked again only after this, if another can be asked
 WORDS_LIMIT = 400  # characters of what led to a hand-off
 TONES = ("calm", "upset")
+IDLE_SECONDS = 4.0  # a connection is kept so long; Rasa closes one after five
+READY = ClientTimeout(total=2)
 AGENT_SECONDS = 4.0  # an agent doesn't wait longer for a suggestion
 ENCODE_LIMIT = 1_000  # characters of a text whose meaning is compared
 SPEAKS = (Action.ANSWER, Action.ASK, Action.HAND_OFF, Action.CLOSE, Action.WAIT)  # LOOK_UP stays in Rasa
@@ -75,12 +77,22 @@ class Rasa:
 
     def __init__(self, urls: Sequence[str], patience: timedelta, domain_file: Path) -> None:
         self._patience = patience.total_seconds()
-        self._hosts = [
-            httpx.AsyncClient(base_url=url, timeout=self._patience, trust_env=False) for url in urls
-        ]
+        self._hosts = [url.rstrip("/") for url in urls]
         self._away_until = dict.fromkeys(self._hosts, 0.0)
         self._turns = itertools.count()
+        self._client: ClientSession | None = None
         self.outage_reply = Words(domain_file).outage
+
+    @property
+    def _http(self) -> ClientSession:
+        """The client; it belongs to the running event loop."""
+        if self._client is None:
+            self._client = ClientSession(
+                connector=TCPConnector(keepalive_timeout=IDLE_SECONDS),
+                cookie_jar=DummyCookieJar(),
+                timeout=ClientTimeout(total=self._patience),
+            )
+        return self._client
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         """See `Brain`."""
@@ -103,20 +115,20 @@ class Rasa:
         try:
             async with asyncio.timeout(seconds):  # the whole answer, not each byte of it
                 return read(await self._first_answer(f"/webhooks/turn/{what}", body))
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (ClientError, TimeoutError) as error:
             raise BrainDown(f"Rasa can't be reached ({type(error).__name__}).") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrainDown(f"Rasa answered nonsense ({type(error).__name__}).") from error
 
     async def _first_answer(self, path: str, body: dict[str, Any]) -> Any:
-        """The first answer. Raises httpx.HTTPError if none of them gives one."""
-        failed: httpx.HTTPError | None = None
+        """The first answer. Raises ClientError or TimeoutError if none of them gives one."""
+        failed: Exception | None = None
         for host in self._in_turn():
             try:
-                response = await host.post(path, json=body)
-                response.raise_for_status()
-                return response.json()
-            except httpx.HTTPError as error:
+                async with self._http.post(host + path, json=body) as response:
+                    response.raise_for_status()
+                    return await response.json(content_type=None)
+            except (ClientError, TimeoutError) as error:
                 failed = error
             except asyncio.CancelledError:  # too slow, or this process ends
                 self._away(host)
@@ -124,31 +136,31 @@ class Rasa:
             self._away(host)
         raise failed or BrainDown("RASA_URL names no Rasa.")
 
-    def _in_turn(self) -> list[httpx.AsyncClient]:
+    def _in_turn(self) -> list[str]:
         """Every process, the next in line first; those that were away lately only if there is no other."""
         start = next(self._turns) % len(self._hosts)
         line = self._hosts[start:] + self._hosts[:start]
         now = asyncio.get_running_loop().time()
         return sorted(line, key=lambda host: self._away_until[host] > now)
 
-    def _away(self, host: httpx.AsyncClient) -> None:
+    def _away(self, host: str) -> None:
         self._away_until[host] = asyncio.get_running_loop().time() + AWAY_SECONDS
 
     async def is_ready(self) -> bool:
         """See `Brain`. One of several is enough."""
-        return any(await asyncio.gather(*map(_is_ready, self._hosts)))
+        return any(await asyncio.gather(*map(self._is_up, self._hosts)))
+
+    async def _is_up(self, host: str) -> bool:
+        try:
+            async with self._http.get(f"{host}/webhooks/turn/ready", timeout=READY) as response:
+                return response.status == 200
+        except (ClientError, TimeoutError):
+            return False
 
     async def close(self) -> None:
         """See `Brain`."""
-        for host in self._hosts:
-            await host.aclose()
-
-
-async def _is_ready(host: httpx.AsyncClient) -> bool:
-    try:
-        return (await host.get("/webhooks/turn/ready", timeout=2)).status_code == 200
-    except httpx.HTTPError:
-        return False
+        if self._client:
+            await self._client.close()
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:

@@ -112,9 +112,11 @@ class TestSeveralRasas:
     def ask(self, hosts: list[str], times: int) -> None:
         async def asking() -> None:
             rasa = Rasa(hosts, timedelta(seconds=5), ROOT / "domain.yml")
-            for number in range(times):
-                await rasa.read_and_reply(f"1-{number}", "hello", Context(state=State.BOT))
-            await rasa.close()
+            try:
+                for number in range(times):
+                    await rasa.read_and_reply(f"1-{number}", "hello", Context(state=State.BOT))
+            finally:
+                await rasa.close()
 
         asyncio.run(asking())
 

@@ -52,7 +52,7 @@ from bot.store.news import News, Work
 from bot.widget import routes as widget
 from bot.wire import Wire
 
-POLL = 0.25  # seconds between two looks of a kind of worker, for what nobody rang for: a process that died
+POLL = 0.5  # seconds between two looks of a kind of worker, for what nobody rang for: a process that died
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
 IDLE_POLL = 30.0  # seconds between two looks for conversations that ended by silence
 CARE_POLL = 1.0  # seconds between two looks for promises to make and conversations to give away
@@ -155,8 +155,7 @@ class Jobs:
     """
 
     def __init__(self, hub: Hub) -> None:
-        self._bells = {work: Bell() for work in (Work.INBOX, Work.TURN, Work.OUTBOX)}
-        self._courtesy = Bell()
+        self._bells = {work: Bell() for work in Work if work is not Work.LIVE}
         self._hub = hub
         self._brain_ready = False
         self._stopping = False
@@ -169,8 +168,6 @@ class Jobs:
                 continue
             delay = (news.at - utc_now()).total_seconds() if news.at else 0
             self._bells[news.work].ring(delay)
-            if news.work is Work.TURN:
-                self._courtesy.ring()
 
     @asynccontextmanager
     async def running(self, services: Services, graph: Graph) -> AsyncIterator[None]:
@@ -180,7 +177,7 @@ class Jobs:
             (self._filing(services), bells[Work.INBOX], 1, POLL),
             (self._turns(services), bells[Work.TURN], crew, POLL),
             (self._sending(services, graph), bells[Work.OUTBOX], crew, POLL),
-            (self._being_kind(services, graph), self._courtesy, 1, POLL),
+            (self._being_kind(services, graph), bells[Work.COURTESY], 1, POLL),
             (lambda: feedback.ask(services, graph), Bell(), 1, CARE_POLL),
             (self._care(services), Bell(), 1, CARE_POLL),
             (self._settings(services), Bell(), 1, SETTINGS_POLL),

@@ -104,7 +104,6 @@ def _message(session: Session, item: InboxItem, times: Times) -> None:
     message.pressed = item.payload.get("button")
     message.client_id = item.payload.get("client_id")
     message.handled_at = times.now if held else None  # a person reads it: there is no turn for the bot
-    session.add(message)
     conversation.language = conversation.language or item.payload.get("language")
     identity.referral = item.payload.get("referral") or identity.referral
     identity.wrote_at = _later(identity.wrote_at, _written_at(item))
@@ -112,6 +111,8 @@ def _message(session: Session, item: InboxItem, times: Times) -> None:
     conversation.snoozed_until = None  # a new word wakes what was put off
     if not held:
         conversation.due_at = times.now + times.burst
+    session.add(message)
+    session.flush()  # all at once: a new customer, their conversation and the message
     live.said(session, conversation, message)
     tagging.apply_rules(session, conversation, message.text, None, times.now)
     if item.channel is not Channel.WEB:  # nothing changes a web chat's message afterwards
@@ -245,6 +246,7 @@ def held_elsewhere(session: Session, conversation: Conversation, now: datetime) 
         return
     conversation.state = State.AGENT
     conversation.due_at = None
+    session.flush()  # a new conversation has its id from then on
     queries.take_back_queued(session, conversation.id)
     found = queries.open_hand_off(session, conversation.id)
     if found:
@@ -357,7 +359,7 @@ def _policy(session: Session, item: InboxItem, times: Times) -> None:
 def _row(item: InboxItem, conversation: Conversation, author: Author) -> Message:
     return Message(
         public_id=item.public_id,
-        conversation_id=conversation.id,
+        conversation=conversation,
         author=author,
         text=item.payload.get("text") or "",
         attachments=item.payload.get("attachments") or [],
@@ -376,7 +378,7 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
     if found and found.identity_id != identity.id:
         found = _elsewhere(session, found, identity, item, times.now)
     if found is None:
-        if identity.contact.name is None:
+        if identity.contact.name is None and identity.named_at:
             identity.named_at = None  # the channel may tell it by now
         found = Conversation(
             contact=identity.contact,
@@ -387,7 +389,6 @@ def _conversation(session: Session, item: InboxItem, times: Times) -> Conversati
             last_message_at=times.now,
         )
         session.add(found)
-        session.flush()
     return found
 
 
@@ -440,7 +441,6 @@ def _identity(session: Session, item: InboxItem, now: datetime) -> Identity:
         contact=contact, channel=item.channel, account=item.account, thread=item.thread, created_at=now
     )
     session.add(identity)
-    session.flush()
     return identity
 
 

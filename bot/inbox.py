@@ -35,6 +35,15 @@ UNFILEABLE = (
     *(BadInput, Conflict, NotFound),
 )
 ID_LENGTH = 200  # of an external id; the columns hold 255
+_UNFILED = (
+    sa.select(InboxItem.id)
+    .where(
+        InboxItem.account == sa.bindparam("account"),
+        InboxItem.thread == sa.bindparam("thread"),
+        InboxItem.filed_at.is_(None),
+    )
+    .limit(1)
+)
 log = structlog.get_logger()
 
 
@@ -152,10 +161,7 @@ def _queue_up(session: Session, account: str, thread: str, lock_timeout: str) ->
 
 
 def _has_unfiled(session: Session, account: str, thread: str) -> bool:
-    found = sa.select(InboxItem.id).where(
-        InboxItem.account == account, InboxItem.thread == thread, InboxItem.filed_at.is_(None)
-    )
-    return session.scalar(found.limit(1)) is not None
+    return session.scalar(_UNFILED, {"account": account, "thread": thread}) is not None
 
 
 class Intake:

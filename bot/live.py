@@ -30,6 +30,15 @@ BATCH = 500
 BACKLOG = 200  # events that are kept for a page that reads slowly; beyond, it looks into the table
 
 
+_SINCE = (
+    sa.select(Event.id, Event.stream, Event.conversation_id, Event.kind, Event.payload)
+    .where(Event.id > sa.bindparam("after"))
+    .order_by(Event.id)
+    .limit(BATCH)
+)
+_SINCE_HERE = _SINCE.where(Event.stream == sa.bindparam("stream"))
+
+
 class Kind(StrEnum):
     """What an event tells of. `DESK` never reaches a customer."""
 
@@ -130,13 +139,13 @@ def has_gap(store: Store, after: int) -> bool:
 
 def since(store: Store, after: int, stream: str | None = None) -> list[Happened]:
     """Up to `BATCH` events after an id, oldest first, of one stream or of all."""
-    query = sa.select(Event).where(Event.id > after).order_by(Event.id).limit(BATCH)
-    if stream is not None:
-        query = query.where(Event.stream == stream)
+    query = _SINCE if stream is None else _SINCE_HERE
     with store.read() as session:
         return [
-            Happened(e.id, e.stream, e.conversation_id, Kind(e.kind), e.payload)
-            for e in session.scalars(query)
+            Happened(event_id, its, conversation_id, Kind(kind), payload)
+            for event_id, its, conversation_id, kind, payload in session.execute(
+                query, {"after": after, "stream": stream}
+            )
         ]
 
 

@@ -17,6 +17,8 @@ from bot.store.care import ConversationTag, Handling, Rule, RuleMatch
 from bot.store.tables import Conversation
 
 NORMAL = 1  # the priority of what nothing was said about
+_DONE = sa.select(RuleMatch.rule_id).where(RuleMatch.conversation_id == sa.bindparam("conversation"))
+_LIVE = sa.select(Rule).where(Rule.live_since.is_not(None), Rule.id.not_in(_DONE)).order_by(Rule.id)
 
 
 def matches(rule: Rule, channel: str, text: str, topics: Sequence[str]) -> str | None:
@@ -34,10 +36,7 @@ def apply_rules(
 
     Of several the highest priority wins, and the first one's team.
     """
-    done = sa.select(RuleMatch.rule_id).where(RuleMatch.conversation_id == conversation.id)
-    rules = session.scalars(
-        sa.select(Rule).where(Rule.live_since.is_not(None), Rule.id.not_in(done)).order_by(Rule.id)
-    ).all()
+    rules = session.scalars(_LIVE, {"conversation": conversation.id}).all()
     topics = [topic.value] if topic else []
     held = [rule for rule in rules if matches(rule, conversation.channel.value, text, topics)]
     if not held:

@@ -14,12 +14,12 @@ back; it counts as past.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm import Session, aliased, lazyload
 from starlette.concurrency import run_in_threadpool
 
 from bot import live, tagging
@@ -41,6 +41,31 @@ SLACK = timedelta(minutes=1)  # how far the clocks of several machines may be ap
 log = structlog.get_logger()
 
 
+def _is_due(conversation: type[Conversation]) -> sa.ColumnElement[bool]:
+    now: sa.BindParameter[datetime] = sa.bindparam("now")
+    until = conversation.lease_until
+    due = sa.or_(conversation.due_at <= now, conversation.due_at > sa.bindparam("due_far"))
+    return sa.and_(due, sa.or_(until.is_(None), until <= now, until > sa.bindparam("lease_far")))
+
+
+_other = aliased(Conversation)
+_two = sa.select(_other.id).where(_is_due(_other)).limit(2).subquery()
+# The longest due conversation, and whether there are others.
+_DUE = queries.for_update(
+    sa.select(Conversation, sa.select(sa.func.count()).select_from(_two).scalar_subquery())
+    .where(_is_due(Conversation))
+    .order_by(Conversation.due_at)
+    .limit(1),
+    skip_locked=True,
+)
+_OPEN = (
+    sa.select(Message)
+    .where(Message.conversation_id == sa.bindparam("conversation"), Message.handled_at.is_(None))
+    .options(lazyload(Message.agent))
+)
+_OPEN_HERE, _OPEN_AS_WRITTEN = _OPEN.order_by(Message.id), _OPEN.order_by(Message.at, Message.id)
+
+
 @dataclass(frozen=True)
 class Turn:
     """What a worker has claimed. `text` is the customer's messages, a line each."""
@@ -52,6 +77,7 @@ class Turn:
     text: str
     context: Context
     tries: int = 1  # this one included
+    more: bool = False  # others are due, too
 
     @property
     def key(self) -> str:
@@ -62,12 +88,13 @@ class Turn:
 async def work(services: Services, found: Callable[[], None] = lambda: None) -> bool:
     """Takes one turn that is due, if there is one; says whether there was.
 
-    Calls `found` as soon as it has one: there may be more, for other workers.
+    Calls `found` as soon as it has one, if there are more, for other workers.
     """
     turn = await run_in_threadpool(claim, services.store, services.settings, services.clock())
     if turn is None:
         return False
-    found()
+    if turn.more:
+        found()
     with structlog.contextvars.bound_contextvars(conversation_id=turn.conversation_id, turn=turn.key):
         await _decide(services, turn)
     return True
@@ -103,19 +130,21 @@ async def read(brain: Brain, turn: Turn) -> Proposal | None:
 
 def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
     """The longest due turn, leased to the caller; None if nothing is due."""
-    due = sa.and_(_is_due(settings, now), _is_free(settings, now))
-    longest = sa.select(Conversation).where(due).order_by(Conversation.due_at).limit(1)
+    longest = max(settings.burst, settings.greeting_wait, FAILED_FIRST * 2**TRIES)
+    times = {"now": now, "due_far": now + longest + SLACK, "lease_far": now + settings.lease + SLACK}
     # Not durable: a turn whose claim is lost is claimed anew, and its lease can't have been used.
     with store.unit_of_work(durable=False) as session, session.no_autoflush:
-        conversation = session.scalar(queries.for_update(longest, skip_locked=True))
-        if conversation is None:
+        due = session.execute(_DUE, times).first()
+        if due is None:
             return None
+        conversation, number = due
         messages = _open_messages(session, conversation)
         if not messages:
             conversation.due_at = None
             return None
         if conversation.tries < TRIES:
-            return _lease(session, conversation, messages, settings, now)
+            turn = _lease(session, conversation, messages, settings, now)
+            return replace(turn, more=number > 1)
         hopeless = conversation.id
     with store.unit_of_work() as session:
         conversation = queries.locked(session, hopeless)
@@ -139,16 +168,6 @@ def _lease(
         context=_context(session, conversation, messages, settings, now),
         tries=conversation.tries,
     )
-
-
-def _is_due(settings: Settings, now: datetime) -> sa.ColumnElement[bool]:
-    longest = max(settings.burst, settings.greeting_wait, FAILED_FIRST * 2**TRIES)
-    return sa.or_(Conversation.due_at <= now, Conversation.due_at > now + longest + SLACK)
-
-
-def _is_free(settings: Settings, now: datetime) -> sa.ColumnElement[bool]:
-    until = Conversation.lease_until
-    return sa.or_(until.is_(None), until <= now, until > now + settings.lease + SLACK)
 
 
 def _give_up(session: Session, conversation: Conversation, now: datetime) -> None:
@@ -263,15 +282,8 @@ def _open_messages(session: Session, conversation: Conversation) -> list[Message
     A web page waits for one to be stored before it sends the next. Meta delivers out of order, and says
     when each was written.
     """
-    written = Message.id if conversation.channel is Channel.WEB else Message.at
-    return list(
-        session.scalars(
-            sa.select(Message)
-            .where(Message.conversation_id == conversation.id, Message.handled_at.is_(None))
-            .order_by(written, Message.id)
-            .options(lazyload(Message.agent))
-        )
-    )
+    open_ones = _OPEN_HERE if conversation.channel is Channel.WEB else _OPEN_AS_WRITTEN
+    return list(session.scalars(open_ones, {"conversation": conversation.id}))
 
 
 def _leased(session: Session, turn: Turn) -> Conversation:

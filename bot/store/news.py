@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from bot.domain.words import Status
+from bot.domain.words import Channel, Status
 from bot.store.tables import Conversation, InboxItem, Message
 
 _NEWS, _LATE = "what to tell after the commit", "events to write just before the commit"
@@ -20,6 +20,7 @@ class Work(StrEnum):
 
     INBOX = "inbox"  # something to file
     TURN = "turn"
+    COURTESY = "courtesy"  # a message to show as seen
     OUTBOX = "outbox"
     LIVE = "live"  # an event to show
 
@@ -44,6 +45,8 @@ def _note(session: Unit, *_: Any) -> None:
     for row in (*session.new, *session.dirty):
         if isinstance(row, Conversation) and row.due_at:
             tell(session, News(Work.TURN, row.due_at))
+            if row.channel is not Channel.WEB:
+                tell(session, News(Work.COURTESY))
         elif isinstance(row, Message) and row.status is Status.QUEUED:
             tell(session, News(Work.OUTBOX, row.next_try_at))
         elif isinstance(row, InboxItem) and row.filed_at is None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload, lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from bot.domain.words import Author, Ending, Reason, State, Status, Topic, more_pressing
+from bot.domain.words import Author, Channel, Ending, Reason, State, Status, Topic, more_pressing
 from bot.store.tables import Conversation, HandOff, Identity, Message, Part
 
 TAKEN = "a person took the conversation"  # the error of what the bot was kept from sending, as it should be
@@ -27,26 +27,13 @@ def replies_used(session: Session, conversation_id: int) -> int:
 
 def said_by_us(session: Session, conversation_id: int) -> tuple[int, Author | None]:
     """How many of the two replies are spent, and which of us the customer heard last."""
-    used = sa.select(sa.func.count()).where(
-        Message.conversation_id == conversation_id, Message.reply_no.is_not(None)
-    )
-    heard = (
-        sa.select(Message.author)
-        .where(
-            Message.conversation_id == conversation_id,
-            Message.author.in_((Author.BOT, Author.AGENT)),
-            Message.status != Status.FAILED,  # the customer never saw it
-        )
-        .order_by(Message.id.desc())
-        .limit(1)
-    )
-    count, author = session.execute(sa.select(used.scalar_subquery(), heard.scalar_subquery())).one()
+    count, author = session.execute(_SAID_BY_US, {"conversation": conversation_id}).one()
     return count, author
 
 
 def whose(session: Session, conversation: Conversation) -> Identity:
     """A locked conversation's identity with its contact, in one look."""
-    identity = session.get_one(Identity, conversation.identity_id, options=[joinedload(Identity.contact)])
+    identity = session.scalars(_WHOSE, {"identity": conversation.identity_id}).one()
     set_committed_value(conversation, "identity", identity)
     return identity
 
@@ -64,7 +51,7 @@ def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
 
 def locked(session: Session, conversation_id: int) -> Conversation | None:
     """A conversation that nobody else changes until the commit."""
-    return session.scalar(for_update(sa.select(Conversation).where(Conversation.id == conversation_id)))
+    return session.scalar(_LOCKED, {"conversation": conversation_id})
 
 
 def locked_message(session: Session, message_id: int) -> Message | None:
@@ -97,21 +84,14 @@ def unused(session: Session, account: str, external_id: str) -> str | None:
 
 def find_identity(session: Session, account: str, thread: str) -> Identity | None:
     """The identity of a channel's user, if they ever wrote."""
-    here = sa.select(Identity).where(Identity.account == account, Identity.thread == thread)
-    return session.scalar(here.options(joinedload(Identity.contact)))
+    return session.scalar(_IDENTITY, {"account": account, "thread": thread})
 
 
 def open_conversation(session: Session, identity: Identity) -> Conversation | None:
     """The one open conversation of a contact on a channel."""
-    found = session.scalar(
-        for_update(
-            sa.select(Conversation).where(
-                Conversation.contact_id == identity.contact_id,
-                Conversation.channel == identity.channel,
-                Conversation.state != State.CLOSED,
-            )
-        )
-    )
+    if sa.inspect(identity.contact).pending:
+        return None  # a new one
+    found = session.scalar(_OPEN[identity.channel], {"contact": identity.contact.id})
     if found and found.identity_id == identity.id:
         set_committed_value(found, "identity", identity)
     return found
@@ -200,3 +180,38 @@ def take_back_queued(session: Session, conversation_id: int) -> None:
         )
         .values(status=Status.FAILED, error=TAKEN)
     )
+
+
+# What every message asks, made once: to make a statement costs more than SQLite takes to answer it.
+_IDENTITY = (
+    sa.select(Identity)
+    .where(Identity.account == sa.bindparam("account"), Identity.thread == sa.bindparam("thread"))
+    .options(joinedload(Identity.contact))
+)
+_WHOSE = (
+    sa.select(Identity).where(Identity.id == sa.bindparam("identity")).options(joinedload(Identity.contact))
+)
+_LOCKED = for_update(sa.select(Conversation).where(Conversation.id == sa.bindparam("conversation")))
+_OPEN = {
+    channel: for_update(
+        sa.select(Conversation).where(
+            Conversation.contact_id == sa.bindparam("contact"),
+            Conversation.channel == channel,
+            Conversation.state != State.CLOSED,
+        )
+    )
+    for channel in Channel
+}
+_HERE = Message.conversation_id == sa.bindparam("conversation")
+_SAID_BY_US = sa.select(
+    sa.select(sa.func.count()).where(_HERE, Message.reply_no.is_not(None)).scalar_subquery(),
+    sa.select(Message.author)
+    .where(
+        _HERE,
+        Message.author.in_((Author.BOT, Author.AGENT)),
+        Message.status != Status.FAILED,  # the customer never saw it
+    )
+    .order_by(Message.id.desc())
+    .limit(1)
+    .scalar_subquery(),
+)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from bot import accounts, delivery, inbox
 from bot.channels import messenger
-from bot.channels.graph import Graph
+from bot.channels.graph import Graph, InDoubt, NeverLeft, Reply
 from bot.domain.words import Author, Status
 from bot.settings import Messenger
 from bot.store.tables import Identity
@@ -97,6 +97,36 @@ def error(code: int, subcode: int | None = None, status: int = 400) -> httpx.Res
     return httpx.Response(status, json={"error": {"code": code, "error_subcode": subcode, "message": "…"}})
 
 
+NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout)
+
+
+def reply(response: httpx.Response) -> Reply:
+    """A response, as the network gives it to us."""
+    return Reply(response.status_code, response.content, dict(response.headers))
+
+
+class Mock:
+    """The network's edge: a function answers. An `httpx` error is one that the line has."""
+
+    def __init__(self, graph: Callable[[httpx.Request], Any]) -> None:
+        self._graph = graph
+
+    async def ask(
+        self, method: str, url: str, token: str, query: dict[str, Any] | None, body: dict[str, Any] | None
+    ) -> Reply:
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            answer = self._graph(httpx.Request(method, url, params=query, json=body, headers=headers))
+            return reply(await answer if isinstance(answer, Awaitable) else answer)
+        except NEVER_LEFT as error:
+            raise NeverLeft(type(error).__name__) from error
+        except httpx.HTTPError as error:
+            raise InDoubt(type(error).__name__) from error
+
+    async def close(self) -> None:
+        pass
+
+
 class Page(Shop):
     """A shop whose customers write on Messenger."""
 
@@ -127,7 +157,7 @@ class Page(Shop):
         self, step: Callable[..., Awaitable[bool]], graph: Callable[[httpx.Request], httpx.Response]
     ) -> None:
         async def all_of_it() -> None:
-            client = Graph(self.meta, httpx.MockTransport(graph))
+            client = Graph(self.meta, Mock(graph))
             while await step(self.services, client):
                 pass
             await client.close()

@@ -8,13 +8,17 @@ bare 5xx, half an answer, garbage, an error within a success) leaves it unknown.
 """
 
 import asyncio
+import json
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
 
 from bot.inbox import kept_id
 from bot.settings import Messenger
@@ -66,15 +70,14 @@ BY_CODE = {
 }
 UNKNOWN_ERROR = 1  # Meta's word for it: with a 4xx nothing was done
 NOT_OWNER = 2018300
-NEVER_LEFT = (  # the request didn't reach Graph as a whole
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.LocalProtocolError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
+NEVER_LEFT = (  # no connection came about
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
 )
+IDLE_SECONDS = 4.0  # a connection that is kept longer may be closed just as it is used
 REASONS = {
     Outcome.WINDOW: "the customer wrote too long ago; Meta takes no answer until they write again",
     Outcome.UNREACHABLE: "the customer can't be reached on this channel",
@@ -83,14 +86,86 @@ REASONS = {
 }
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer as a whole. Names of headers are in lower case."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class NeverLeft(Exception):
+    """The request can't have reached Graph."""
+
+
+class InDoubt(Exception):
+    """The request may have reached Graph, and its answer didn't reach us."""
+
+
+class Line(Protocol):
+    """The network, as far as `Graph` needs it."""
+
+    async def ask(
+        self, method: str, url: str, token: str, query: dict[str, Any] | None, body: dict[str, Any] | None
+    ) -> Reply:
+        """One request, asked once. Raises NeverLeft or InDoubt."""
+
+    async def close(self) -> None:
+        """Closes the connections."""
+
+
+class Http:
+    """The network itself."""
+
+    def __init__(self) -> None:
+        self._client: aiohttp.ClientSession | None = None
+        self._proxies: dict[str, str | None] = {}  # by host
+
+    async def ask(
+        self, method: str, url: str, token: str, query: dict[str, Any] | None, body: dict[str, Any] | None
+    ) -> Reply:
+        """See `Line`."""
+        if self._client is None:  # it belongs to the running event loop
+            self._client = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=20, connect=5),
+            )
+        headers = {"Authorization": f"Bearer {token}"}
+        host = urlsplit(url).netloc
+        if host not in self._proxies:
+            self._proxies[host] = _proxy(url)
+        try:
+            async with self._client.request(
+                method, url, params=query, json=body, headers=headers,
+                proxy=self._proxies[host], allow_redirects=False,
+            ) as response:  # fmt: skip
+                named = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status, await response.read(), named)
+        except NEVER_LEFT as error:
+            raise NeverLeft(type(error).__name__) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise InDoubt(type(error).__name__) from error
+
+    async def close(self) -> None:
+        """See `Line`."""
+        if self._client:
+            await self._client.close()
+
+
+def _proxy(url: str) -> str | None:
+    """The way out that the environment names (HTTPS_PROXY, NO_PROXY), if it names one."""
+    target = urlsplit(url)
+    return None if proxy_bypass(target.hostname or "") else getproxies().get(target.scheme)
+
+
 class Graph:
     """The Send API for every account of the settings."""
 
-    def __init__(self, settings: Messenger, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, settings: Messenger, line: Line | None = None) -> None:
         self._settings = settings
-        self._client = httpx.AsyncClient(
-            base_url=settings.graph_url, timeout=httpx.Timeout(20, connect=5), transport=transport
-        )
+        self._line = line or Http()
         self._next: dict[str, float] = defaultdict(float)  # account: when its next send may go
 
     async def send(
@@ -158,17 +233,17 @@ class Graph:
         if not (token.isascii() and token.isprintable()):
             return Answer(Outcome.TOKEN, "the access token holds characters that no token has"), {}
         await self._pace(account)
-        sent: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        query, sent = (body, None) if method == "GET" else (None, body)
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                response = await self._client.request(
-                    method, path, headers={"Authorization": f"Bearer {token}"}, **sent
-                )
-        except NEVER_LEFT as error:
-            return Answer(Outcome.RETRY, type(error).__name__), {}
-        except (httpx.HTTPError, TimeoutError) as error:
-            return Answer(Outcome.UNKNOWN, type(error).__name__), {}
-        return read(response)
+                reply = await self._line.ask(method, self._settings.graph_url + path, token, query, sent)
+        except NeverLeft as error:
+            return Answer(Outcome.RETRY, str(error)), {}
+        except InDoubt as error:
+            return Answer(Outcome.UNKNOWN, str(error)), {}
+        except TimeoutError:
+            return Answer(Outcome.UNKNOWN, "TimeoutError"), {}
+        return read(reply)
 
     async def _pace(self, account: str) -> None:
         """At most `PER_SECOND` calls of one account leave this process."""
@@ -180,54 +255,54 @@ class Graph:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.aclose()
+        await self._line.close()
 
 
-def read(response: httpx.Response) -> tuple[Answer, dict[str, Any]]:
+def read(reply: Reply) -> tuple[Answer, dict[str, Any]]:
     """What an answer of Graph means, and its JSON object (empty if it has none)."""
     try:
-        found = response.json()
+        found = json.loads(reply.body)
     except (ValueError, RecursionError):
         found = None
     data = found if isinstance(found, dict) else {}
-    error, status = data.get("error"), str(response.status_code)
-    if response.is_success:
+    error, status = data.get("error"), str(reply.status)
+    if 200 <= reply.status < 300:
         if error or not data:
             held = "an error in it" if error else "no JSON object"
             return Answer(Outcome.UNKNOWN, f"{status} with {held}"), data
         return Answer(Outcome.SENT, ""), data
     if isinstance(error, dict):
-        return _refused(response, error), data
-    if response.status_code == 429:
-        return Answer(Outcome.THROTTLED, status, _wait(response)), data
-    if response.status_code == 401:
+        return _refused(reply, error), data
+    if reply.status == 429:
+        return Answer(Outcome.THROTTLED, status, _wait(reply)), data
+    if reply.status == 401:
         return Answer(Outcome.TOKEN, REASONS[Outcome.TOKEN]), data
     # Graph says why it refuses. What doesn't comes from something in between, or from a Graph that is ill.
-    return Answer(Outcome.UNKNOWN if _is_in_doubt(response) else Outcome.RETRY, status), data
+    return Answer(Outcome.UNKNOWN if _is_in_doubt(reply) else Outcome.RETRY, status), data
 
 
-def _is_in_doubt(response: httpx.Response) -> bool:
+def _is_in_doubt(reply: Reply) -> bool:
     """Whether the status leaves open what was done: whoever answers 5xx may have failed after it."""
-    return response.status_code >= 500 or response.status_code == 408
+    return reply.status >= 500 or reply.status == 408
 
 
-def _refused(response: httpx.Response, error: dict[str, Any]) -> Answer:
+def _refused(reply: Reply, error: dict[str, Any]) -> Answer:
     code, subcode = _number(error.get("code")), _number(error.get("error_subcode"))
     outcome = (
         Outcome.NOT_OWNER if subcode == NOT_OWNER else BY_SUBCODE.get((code, subcode)) or BY_CODE.get(code)
     )
-    outcome = outcome or _by_status(response, code, error)
+    outcome = outcome or _by_status(reply, code, error)
     said = f"{REASONS[outcome]} " if outcome in REASONS else "refused by Meta "
     detail = f"{said}({code}/{subcode})" if subcode else f"{said}({code})"
-    waits = {Outcome.THROTTLED: _wait(response), Outcome.RETRY: ECHO_WAIT}
+    waits = {Outcome.THROTTLED: _wait(reply), Outcome.RETRY: ECHO_WAIT}
     return Answer(outcome, detail, waits.get(outcome))
 
 
-def _by_status(response: httpx.Response, code: int, error: dict[str, Any]) -> Outcome:
+def _by_status(reply: Reply, code: int, error: dict[str, Any]) -> Outcome:
     """The outcome of an error whose code says nothing of its treatment."""
-    if response.status_code == 429:
+    if reply.status == 429:
         return Outcome.THROTTLED
-    if _is_in_doubt(response):
+    if _is_in_doubt(reply):
         return Outcome.UNKNOWN
     return Outcome.RETRY if code == UNKNOWN_ERROR or error.get("is_transient") is True else Outcome.REFUSED
 
@@ -238,9 +313,9 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _wait(response: httpx.Response) -> timedelta | None:
+def _wait(reply: Reply) -> timedelta | None:
     """How long Meta asks to wait (Retry-After in seconds)."""
-    asked = response.headers.get("retry-after", "")
+    asked = reply.headers.get("retry-after", "")
     if not (asked.isascii() and asked.isdigit() and len(asked) < 9):
         return None
     return min(timedelta(seconds=int(asked)), LONGEST_WAIT)

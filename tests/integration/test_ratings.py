@@ -19,6 +19,7 @@ from bot.domain.words import Author, Button, Channel, State
 from bot.filing import Kind
 from bot.store.care import Rating, RatingRequest
 from bot.store.tables import Conversation
+from tests.meta_page import Mock
 from tests.support import Server, Shop, wait_for
 
 PAGE = "10000000000001"
@@ -147,7 +148,7 @@ def asked_on_messenger(shop: Shop, answer: httpx.Response | None = None) -> list
 
     async def ask() -> None:
         settings = replace(shop.settings.messenger, page_token="token")
-        graph = Graph(settings, httpx.MockTransport(meta))
+        graph = Graph(settings, Mock(meta))
         while await feedback.ask(shop.services, graph):
             pass
         await graph.close()

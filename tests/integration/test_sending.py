@@ -16,7 +16,7 @@ from bot.domain.words import Author, State, Status
 from bot.store.engine import Store
 from bot.store.tables import Part
 from tests.meta import PAGE
-from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, error
+from tests.meta_page import CUSTOMER, SETTINGS, Mock, Page, StandIn, echo, entry, error
 from tests.support import Server, settings_for, wait_for
 
 LONG = "A sentence of some length. " * 200  # three messages
@@ -81,7 +81,7 @@ class TestParts:
         graph = StandIn()
 
         async def one_part() -> None:
-            client = Graph(SETTINGS, httpx.MockTransport(graph))
+            client = Graph(SETTINGS, Mock(graph))
             await delivery.deliver(answered.services, client)
             await client.close()
 
@@ -246,7 +246,7 @@ class TestFaults:
             return httpx.Response(200)
 
         async def send() -> Any:
-            graph = Graph(SETTINGS, httpx.MockTransport(drip))
+            graph = Graph(SETTINGS, Mock(drip))
             try:
                 return await graph.send(PAGE, CUSTOMER, "hi", "id", [])
             finally:

@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from bot.channels.graph import ECHO_WAIT, Graph, Outcome, read
+from bot.channels.graph import ECHO_WAIT, Answer, Graph, Outcome, Reply, read
 from bot.inbox import kept_id
-from tests.meta import PAGE
-from tests.meta_page import SETTINGS, StandIn
+from bot.processes import free_port
+from tests.meta import HANG_UP, IN_DOUBT, OK, PAGE, GraphServer, Mood
+from tests.meta_page import SETTINGS, reply
 
 
 def error(code: Any, subcode: Any = None, status: int = 400, **more: Any) -> httpx.Response:
@@ -69,12 +70,12 @@ def error(code: Any, subcode: Any = None, status: int = 400, **more: Any) -> htt
     ],
 )
 def test_every_answer_has_its_treatment(response: httpx.Response, outcome: Outcome):
-    assert read(response)[0].outcome is outcome
+    assert read(reply(response))[0].outcome is outcome
 
 
 def test_what_graph_has_seen_is_not_tried_again_before_its_echo_had_time():
     for answer in (error(2), error(1200, status=500), error(9_999, is_transient=True)):
-        assert read(answer)[0].wait == ECHO_WAIT
+        assert read(reply(answer))[0].wait == ECHO_WAIT
 
 
 @pytest.mark.parametrize("token", ["é", "page\ntoken", "page token\0"])
@@ -89,22 +90,58 @@ def test_a_token_that_can_be_none_is_told_as_such(token: str):
     assert asyncio.run(send()) is Outcome.TOKEN
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        httpx.ConnectError("refused"),
-        httpx.ConnectTimeout("slow"),
-        httpx.PoolTimeout("full"),
-        httpx.ProxyError("403"),
-        httpx.UnsupportedProtocol("ftp"),
-    ],
-)
-def test_what_never_left_us_is_tried_again(fault: httpx.HTTPError):
-    async def send() -> Outcome:
-        graph = Graph(SETTINGS, httpx.MockTransport(StandIn(fault)))
-        return (await graph.send(PAGE, "1", "hi", "id", [])).outcome
+def sent_to(url: str) -> Answer:
+    """What becomes of a send over a real line."""
 
-    assert asyncio.run(send()) is Outcome.RETRY
+    async def send() -> Answer:
+        graph = Graph(replace(SETTINGS, graph_url=url))
+        try:
+            return await graph.send(PAGE, "1", "hi", "id", [])
+        finally:
+            await graph.close()
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"http://127.0.0.1:{free_port()}/v26.0", "http://nowhere.invalid", "ftp://127.0.0.1"],
+)
+def test_what_never_left_us_is_tried_again(url: str):
+    assert sent_to(url).outcome is Outcome.RETRY
+
+
+def test_what_a_proxy_does_not_let_out_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    proxy = GraphServer()  # it knows no CONNECT
+    monkeypatch.setenv("https_proxy", proxy.url.removesuffix("/v26.0"))
+    monkeypatch.setenv("no_proxy", "")
+    assert sent_to("https://graph.invalid/v26.0") == Answer(Outcome.RETRY, "ClientHttpProxyError")
+    proxy.close()
+
+
+@pytest.mark.parametrize("mood", [*IN_DOUBT.values(), HANG_UP])
+def test_what_graph_may_have_taken_is_in_doubt(mood: Mood):
+    graph = GraphServer(lambda: mood)
+    assert sent_to(graph.url).outcome is Outcome.UNKNOWN
+    assert [sent.text for sent in graph.sent] == ["hi"]
+    graph.close()
+
+
+def test_a_send_is_never_repeated_by_the_line_itself():
+    """A kept connection that is closed just as it is used: whether Graph has the message, nobody knows."""
+    moods = iter([OK, HANG_UP])
+    graph = GraphServer(lambda: next(moods))
+
+    async def send_two() -> list[Outcome]:
+        client = Graph(replace(SETTINGS, graph_url=graph.url))
+        try:
+            return [(await client.send(PAGE, "1", text, text, [])).outcome for text in ("one", "two")]
+        finally:
+            await client.close()
+
+    assert asyncio.run(send_two()) == [Outcome.SENT, Outcome.UNKNOWN]
+    assert [sent.text for sent in graph.sent] == ["one", "two"]
+    graph.close()
 
 
 @pytest.mark.parametrize(
@@ -124,5 +161,5 @@ def test_an_id_that_is_too_long_is_known_by_its_fingerprint():
     ("header", "wait"), [("7", 7), ("999999", 3600), ("soon", None), ("-1", None), ("", None)]
 )
 def test_graph_may_say_how_long_to_wait(header: str, wait: int | None):
-    answer, _ = read(httpx.Response(429, headers={"retry-after": header}))
+    answer, _ = read(Reply(429, headers={"retry-after": header}))
     assert answer.wait == (None if wait is None else timedelta(seconds=wait))

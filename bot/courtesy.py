@@ -19,6 +19,45 @@ NAME_LENGTH = 200
 FRESH = timedelta(minutes=10)  # nobody types an answer to an older message
 log = structlog.get_logger()
 
+_BOT_READS = sa.and_(Conversation.state == State.BOT, Conversation.due_at.is_not(None))
+_AGENT_READS = sa.and_(Conversation.state == State.AGENT, Conversation.agent_id.is_not(None))
+_PAUSED = sa.exists().where(Account.id == Identity.account, Account.paused_until > sa.bindparam("now"))
+_UNNOTICED = (
+    sa.select(Identity.id, Identity.account, Identity.thread, Identity.wrote_at, Conversation.state)
+    .join(Conversation, Conversation.identity_id == Identity.id)
+    .where(
+        Conversation.channel != Channel.WEB,
+        sa.or_(_BOT_READS, _AGENT_READS),
+        Conversation.last_message_at > sa.bindparam("fresh"),
+        Identity.wrote_at.is_not(None),
+        sa.or_(Identity.noticed_at.is_(None), Identity.noticed_at < Identity.wrote_at),
+        ~_PAUSED,
+    )
+    .limit(1)
+)
+_NOTICED = (
+    sa.update(Identity)
+    .where(
+        Identity.id == sa.bindparam("identity"),
+        sa.or_(Identity.noticed_at.is_(None), Identity.noticed_at < sa.bindparam("wrote")),
+    )
+    .values(noticed_at=sa.bindparam("wrote"))
+    .returning(Identity.id)
+)
+_NAMELESS = (
+    sa.select(Identity.id, Identity.account, Identity.thread)
+    .join(Contact, Contact.id == Identity.contact_id)
+    .where(Identity.channel != Channel.WEB, Identity.named_at.is_(None), Contact.name.is_(None), ~_PAUSED)
+    .order_by(Identity.id)
+    .limit(1)
+)
+_ASKED = (
+    sa.update(Identity)
+    .where(Identity.id == sa.bindparam("identity"), Identity.named_at.is_(None))
+    .values(named_at=sa.bindparam("now"))
+    .returning(Identity.id)
+)
+
 
 @dataclass(frozen=True)
 class Guest:
@@ -49,39 +88,17 @@ async def notice(services: Services, graph: Graph) -> bool:
 def _unnoticed(services: Services) -> Guest | None:
     """The bot reads what is due; an agent has read what is in a conversation that they hold."""
     now = services.clock()
-    bot_reads = sa.and_(Conversation.state == State.BOT, Conversation.due_at.is_not(None))
-    agent_reads = sa.and_(Conversation.state == State.AGENT, Conversation.agent_id.is_not(None))
-    query = (
-        sa.select(Identity, Conversation.state)
-        .join(Conversation, Conversation.identity_id == Identity.id)
-        .where(
-            Conversation.channel != Channel.WEB,
-            sa.or_(bot_reads, agent_reads),
-            Conversation.last_message_at > now - FRESH,
-            Identity.wrote_at.is_not(None),
-            sa.or_(Identity.noticed_at.is_(None), Identity.noticed_at < Identity.wrote_at),
-            ~sa.exists().where(Account.id == Identity.account, Account.paused_until > now),
-        )
-        .limit(1)
-    )
     with services.store.read() as session:  # an idle look only reads
-        found = session.execute(query).first()
+        found = session.execute(_UNNOTICED, {"now": now, "fresh": now - FRESH}).first()
     if found is None:
         return None
-    identity, state = found
-    with services.store.unit_of_work() as session:
-        noticed = session.execute(
-            sa.update(Identity)
-            .where(
-                Identity.id == identity.id,
-                sa.or_(Identity.noticed_at.is_(None), Identity.noticed_at < identity.wrote_at),
-            )
-            .values(noticed_at=identity.wrote_at)
-            .returning(Identity.id)
-        ).first()
+    identity_id, account, thread, wrote_at, state = found
+    # Not durable: what is lost is shown once more.
+    with services.store.unit_of_work(durable=False) as session:
+        noticed = session.execute(_NOTICED, {"identity": identity_id, "wrote": wrote_at}).first()
     if noticed is None:
         return None  # another process was faster
-    return Guest(identity.id, identity.account, identity.thread, types=state is State.BOT)
+    return Guest(identity_id, account, thread, types=state is State.BOT)
 
 
 async def ask_name(services: Services, graph: Graph) -> bool:
@@ -96,30 +113,13 @@ async def ask_name(services: Services, graph: Graph) -> bool:
 
 def _nameless(services: Services) -> Guest | None:
     now = services.clock()
-    query = (
-        sa.select(Identity)
-        .join(Contact, Contact.id == Identity.contact_id)
-        .where(
-            Identity.channel != Channel.WEB,
-            Identity.named_at.is_(None),
-            Contact.name.is_(None),
-            ~sa.exists().where(Account.id == Identity.account, Account.paused_until > now),
-        )
-        .order_by(Identity.id)
-        .limit(1)
-    )
     with services.store.read() as session:
-        identity = session.scalar(query)
-    if identity is None or not services.settings.messenger.token(identity.account):
+        found = session.execute(_NAMELESS, {"now": now}).first()
+    if found is None or not services.settings.messenger.token(found.account):
         return None
-    with services.store.unit_of_work() as session:
-        mine = session.execute(
-            sa.update(Identity)
-            .where(Identity.id == identity.id, Identity.named_at.is_(None))
-            .values(named_at=now)
-            .returning(Identity.id)
-        ).first()
-    return Guest(identity.id, identity.account, identity.thread) if mine else None
+    with services.store.unit_of_work(durable=False) as session:
+        mine = session.execute(_ASKED, {"identity": found.id, "now": now}).first()
+    return Guest(found.id, found.account, found.thread) if mine else None
 
 
 def _named(services: Services, guest: Guest, answer: Answer, name: str) -> None:

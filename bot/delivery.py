@@ -103,12 +103,12 @@ def claim(services: Services) -> Parcel | None:
     """The next message or part to send, marked `sending`. A message waits for those before it."""
     now = services.clock()
     with services.store.read() as session:  # an idle look only reads
-        if session.scalar(sa.select(Message.id).where(Message.status.in_(OUTBOX)).limit(1)) is None:
+        if session.scalar(_ANY) is None:
             return None
     with services.store.unit_of_work() as session:
         _expire(session, now)
         _abandon(session, now)
-        message = session.scalar(_next(now))
+        message = session.scalar(_NEXT, _times(now))
         if message is None:
             return None
         account = session.get(Account, message.account)
@@ -138,7 +138,17 @@ def claim(services: Services) -> Parcel | None:
         )
 
 
-def _next(now: datetime) -> sa.Select[Message]:
+def _is_past(at: Any) -> sa.ColumnElement[bool]:
+    """Whether a time of ours has come; what is too far ahead was set before the clock was set back."""
+    return sa.or_(at <= sa.bindparam("now"), at > sa.bindparam("too_far"))
+
+
+def _times(now: datetime) -> dict[str, datetime]:
+    """What `_is_past` compares with."""
+    return {"now": now, "too_far": now + LONGEST}
+
+
+def _next() -> sa.Select[Message]:
     """The oldest message that may go: nothing before it in its thread is open, nothing holds its account."""
     earlier, its = aliased(Message), aliased(Conversation)
     waits = (
@@ -149,19 +159,19 @@ def _next(now: datetime) -> sa.Select[Message]:
             earlier.id < Message.id,
             sa.or_(
                 earlier.status.in_((Status.QUEUED, Status.SENDING)),
-                sa.and_(earlier.status == Status.UNKNOWN, ~_is_past(earlier.next_try_at, now)),
+                sa.and_(earlier.status == Status.UNKNOWN, ~_is_past(earlier.next_try_at)),
             ),
         )
         .exists()
     )
-    paused = sa.exists().where(Account.id == Message.account, ~_is_past(Account.paused_until, now))
+    paused = sa.exists().where(Account.id == Message.account, ~_is_past(Account.paused_until))
     return (
         sa.select(Message)
         .join(Message.conversation)
         .where(
             Message.status == Status.QUEUED,
             Conversation.channel != Channel.WEB,
-            sa.or_(Message.next_try_at.is_(None), _is_past(Message.next_try_at, now)),
+            sa.or_(Message.next_try_at.is_(None), _is_past(Message.next_try_at)),
             ~waits,
             ~paused,
             sa.or_(Message.author != Author.BOT, Conversation.state != State.AGENT),
@@ -170,6 +180,34 @@ def _next(now: datetime) -> sa.Select[Message]:
         .limit(1)
         .with_for_update(of=Message, skip_locked=True)
     )
+
+
+def _late() -> sa.Select[int]:
+    """What waited in the queue until the channel's window closed."""
+    too_old = sa.or_(
+        sa.and_(Message.author == Author.BOT, Identity.wrote_at <= sa.bindparam("for_all")),
+        Identity.wrote_at <= sa.bindparam("for_people"),
+    )
+    late = sa.select(Message.id).join(Message.conversation).join(Conversation.identity)
+    late = late.where(Message.status == Status.QUEUED, Conversation.channel != Channel.WEB, too_old)
+    return late.order_by(Message.id).limit(1)
+
+
+def _dead(is_dead: sa.ColumnElement[bool]) -> sa.Update:
+    """What was sent by whoever died. What is locked is being settled: no wait for it."""
+    left = sa.select(Message.id).where(Message.status == Status.SENDING, is_dead)
+    return (
+        sa.update(Message)
+        .where(Message.id.in_(left.with_for_update(skip_locked=True)))
+        .values(status=Status.UNKNOWN, next_try_at=sa.bindparam("until"), error="the sender stopped")
+        .execution_options(synchronize_session=False)
+    )
+
+
+# Made once: to make a statement costs more than a database takes to answer it.
+_ANY = sa.select(Message.id).where(Message.status.in_(OUTBOX)).limit(1)
+_NEXT, _LATE = _next(), _late()
+_DEAD, _ALL_DEAD = _dead(_is_past(Message.next_try_at)), _dead(sa.true())
 
 
 def may_go(services: Services, parcel: Parcel) -> bool:
@@ -275,13 +313,8 @@ def _fail(
 
 def _expire(session: Session, now: datetime) -> None:
     """What waited in the queue until the channel's window closed is not sent any more."""
-    too_old = sa.or_(
-        sa.and_(Message.author == Author.BOT, Identity.wrote_at <= now - FOR_ALL),
-        Identity.wrote_at <= now - FOR_PEOPLE,
-    )
-    late = sa.select(Message.id).join(Message.conversation).join(Conversation.identity)
-    late = late.where(Message.status == Status.QUEUED, Conversation.channel != Channel.WEB, too_old)
-    message_id = session.scalar(late.order_by(Message.id).limit(1))  # one conversation's lock at a time
+    closed = {"for_all": now - FOR_ALL, "for_people": now - FOR_PEOPLE}
+    message_id = session.scalar(_LATE, closed)  # one conversation's lock at a time
     message = queries.locked_message(session, message_id) if message_id else None
     if message and message.status is Status.QUEUED:
         _fail(session, message, Outcome.REFUSED, REASONS[Outcome.WINDOW], False, now)
@@ -289,16 +322,5 @@ def _expire(session: Session, now: datetime) -> None:
 
 
 def _abandon(session: Session, now: datetime, all_died: bool = False) -> None:
-    """A row whose sender died may have been sent. One that is locked is being settled: no wait for it."""
-    dead = sa.true() if all_died else _is_past(Message.next_try_at, now)
-    left = sa.select(Message.id).where(Message.status == Status.SENDING, dead)
-    session.execute(
-        sa.update(Message)
-        .where(Message.id.in_(left.with_for_update(skip_locked=True)))
-        .values(status=Status.UNKNOWN, next_try_at=now + HOLD_BACK, error="the sender stopped")
-    )
-
-
-def _is_past(at: Any, now: datetime) -> sa.ColumnElement[bool]:
-    """Whether a time of ours has come; what is too far ahead was set before the clock was set back."""
-    return sa.or_(at <= now, at > now + LONGEST)
+    """A row whose sender died may have been sent."""
+    session.execute(_ALL_DEAD if all_died else _DEAD, _times(now) | {"until": now + HOLD_BACK})

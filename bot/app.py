@@ -121,6 +121,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         max_age=600,
     )
     app.mount("/desk/static", static)
+    app.add_route("/webhooks/messenger", webhooks.receive, methods=["POST"])
     for router in (
         web.router,
         webhooks.router,
@@ -188,7 +189,7 @@ class Jobs:
             bell.hang()
         watch = asyncio.create_task(self._watch_brain(services))
         tasks = [
-            asyncio.create_task(self._repeat(step, bell))
+            asyncio.create_task(self._repeat(step, bell, services.intake))
             for step, bell, count, _ in steps
             for _ in range(count)
         ]
@@ -275,9 +276,10 @@ class Jobs:
 
         return step
 
-    async def _repeat(self, step: Step, bell: Bell) -> None:
+    async def _repeat(self, step: Step, bell: Bell, intake: inbox.Intake) -> None:
         """Works while there is work, then until the bell rings. A step that fails is tried again."""
         while not self._stopping:
+            await intake.calm()
             try:
                 busy = await step()
             except Exception:

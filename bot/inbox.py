@@ -27,13 +27,14 @@ from bot.store.news import News, Work
 from bot.store.tables import Conversation, InboxItem, Message
 
 # Items of one transaction: a message that comes meanwhile waits for it to be acknowledged.
-BATCH = 10
+BATCH = 4
 SHORT_LOCK_SECONDS = 1  # a message that would wait longer to be filed is stored, and filed later
 AHEAD = timedelta(days=1)  # an event from further ahead would count as the latest for as long
 UNFILEABLE = (
     *(sa.exc.IntegrityError, sa.exc.DataError, ValueError, KeyError, TypeError),
     *(BadInput, Conflict, NotFound),
 )
+MOMENT_SECONDS = 0.25
 ID_LENGTH = 200  # of an external id; the columns hold 255
 _UNFILED = (
     sa.select(InboxItem.id)
@@ -94,7 +95,7 @@ def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
     check(events)
     if not events:
         return set()
-    with store.unit_of_work() as session:
+    with store.unit_of_work(urgent=True) as session:
         news.tell(session, News(Work.INBOX))
         statement = _insert(store).returning(InboxItem.public_id)
         return set(session.scalars(statement, [_row(event, now) for event in events]))
@@ -107,7 +108,7 @@ def take_in(store: Store, event: Incoming, times: Times) -> set[str]:
     """
     check([event])
     try:
-        with store.unit_of_work() as session:
+        with store.unit_of_work(urgent=True) as session:
             if not store.is_sqlite:
                 _queue_up(session, event.account, event.thread, f"{SHORT_LOCK_SECONDS}s")
             if _has_unfiled(session, event.account, event.thread):
@@ -183,6 +184,12 @@ class Intake:
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain())
         return await taken
+
+    async def calm(self) -> None:
+        """Waits while messages are being taken in, for a moment at most. Whoever works on what is here
+        already lets them through first: a channel gives up on an entrance that is slow."""
+        if self._draining:
+            await asyncio.wait((self._draining,), timeout=MOMENT_SECONDS)
 
     async def _drain(self) -> None:
         try:

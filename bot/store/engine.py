@@ -29,6 +29,35 @@ DOWN = (  # what a database says that is locked, full, restarting, read-only or 
 )
 
 
+class _Turnstile:
+    """Lets one in at a time, whoever is urgent first."""
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self._lines = {urgent: threading.Condition(lock) for urgent in (True, False)}
+        self._waiting = {True: 0, False: 0}
+        self._taken = False
+
+    def enter(self, urgent: bool) -> None:
+        """Waits to be let in. Raises StoreDown after `BUSY_MS`."""
+        with self._lines[urgent]:
+            self._waiting[urgent] += 1
+            may = self._lines[urgent].wait_for(lambda: self._is_free(urgent), timeout=BUSY_MS / 1000)
+            self._waiting[urgent] -= 1
+            if not may:
+                raise StoreDown("The database can't be used (database is locked).")
+            self._taken = True
+
+    def _is_free(self, urgent: bool) -> bool:
+        return not self._taken and (urgent or not self._waiting[True])
+
+    def leave(self) -> None:
+        """Lets the next one in."""
+        with self._lines[True]:
+            self._taken = False
+            self._lines[self._waiting[True] > 0].notify()
+
+
 class Store:
     """Opens sessions on one database and tells listeners when a commit held live events."""
 
@@ -37,7 +66,7 @@ class Store:
         self._engine = _engine(url)
         self._reader = self._engine.execution_options(sqlite_begin="BEGIN DEFERRED")
         self._hasty = self._engine.execution_options(sqlite_sync="NORMAL")
-        self._writing = threading.Lock()
+        self._turnstile = _Turnstile()
         self._listeners: list[news.Listener] = []
 
     @property
@@ -46,15 +75,17 @@ class Store:
         return self._engine.dialect.name == "sqlite"
 
     @contextmanager
-    def unit_of_work(self, durable: bool = True) -> Iterator[Session]:
+    def unit_of_work(self, durable: bool = True, urgent: bool = False) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back by any exception.
 
         One that isn't `durable` is seen by everybody at once, but a power failure may undo it: for what
-        would be done anew then. Raises StoreDown if the database is locked, full or away: then nothing was
+        would be done anew then. An `urgent` one is let in before the others that wait.
+
+        Raises StoreDown if the database is locked, full or away: then nothing was
         stored.
         """
         engine = self._engine if durable else self._hasty
-        with _down(), self._alone(), news.Unit(engine, expire_on_commit=False) as session:
+        with _down(), self._alone(urgent), news.Unit(engine, expire_on_commit=False) as session:
             with session.begin():
                 if not durable and not self.is_sqlite:
                     session.execute(sa.text("SET LOCAL synchronous_commit = off"))
@@ -67,7 +98,7 @@ class Store:
                 listener(told)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, urgent: bool) -> Iterator[None]:
         """The embedded database has one writer: the next is let in as soon as it is done.
 
         SQLite itself lets a second one sleep and look again, up to 100 ms at a time.
@@ -75,12 +106,11 @@ class Store:
         if not self.is_sqlite:
             yield
             return
-        if not self._writing.acquire(timeout=BUSY_MS / 1000):
-            raise StoreDown("The database can't be used (database is locked).")
+        self._turnstile.enter(urgent)
         try:
             yield
         finally:
-            self._writing.release()
+            self._turnstile.leave()
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -66,6 +66,7 @@ def routes() -> list[tuple[str, str]]:
     return [
         *found,
         ("GET", "/openapi.json"),
+        ("POST", "/webhooks/messenger"),
         ("GET", "/desk/static/{_rest}"),
         ("OPTIONS", "/api/chat/messages"),
     ]

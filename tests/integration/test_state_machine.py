@@ -59,8 +59,8 @@ class MortalStore(Store):
     fate = "lives"
 
     @contextlib.contextmanager
-    def unit_of_work(self, durable: bool = True) -> Iterator[Session]:
-        with super().unit_of_work(durable) as session:
+    def unit_of_work(self, durable: bool = True, urgent: bool = False) -> Iterator[Session]:
+        with super().unit_of_work(durable, urgent) as session:
             yield session
             if self.fate == "dies before its commit":
                 raise Killed

@@ -196,7 +196,7 @@ class RatingRequest(Table):
 
     conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id"), primary_key=True)
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agent.id"))  # who asked for it
-    at: Mapped[datetime]
+    at: Mapped[datetime]  # when it was asked for; on Messenger: not to be sent before
     sent_at: Mapped[datetime | None]  # on Messenger: when Meta was asked to show it
     error: Mapped[str | None] = mapped_column(String(200))
 

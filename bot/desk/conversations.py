@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bot import live
+from bot import inbox, live
 from bot.desk import audit
 from bot.domain.conversation import Hold, check_hold, check_reopen, check_resolve, check_speak, check_take
 from bot.domain.errors import BadInput, Conflict, NotFound
@@ -225,6 +225,8 @@ def reopen(session: Session, conversation_id: int, agent: Agent, now: datetime) 
 
     The agent holds it then, whoever did before. Raises NotFound or Conflict.
     """
+    its = sa.select(Conversation.contact_id).where(Conversation.id == conversation_id)
+    inbox.hold_filing(session, session.scalars(its).all())
     conversation = _locked(session, conversation_id)
     newer = queries.open_conversation(session, conversation.identity)
     check_reopen(hold(conversation), is_undoable(session, conversation, agent, now) and newer is None)
@@ -232,6 +234,8 @@ def reopen(session: Session, conversation_id: int, agent: Agent, now: datetime) 
     conversation.state, conversation.closed_at, conversation.ending = State.AGENT, None, None
     conversation.agent = agent
     conversation.handler_id = agent.id
+    with queries.one_open_at_a_time():
+        session.flush()
     ended = session.scalar(
         sa.select(HandOff).where(HandOff.conversation_id == conversation.id, HandOff.ended_at == closed_at)
     )

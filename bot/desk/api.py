@@ -70,18 +70,18 @@ def caller_of(
     scheme, _, bearer = authorization.partition(" ")
     cookie = request.cookies.get(COOKIE, "")
     if scheme.lower() == "bearer":
-        return caller_with(services, bearer.strip())
+        return caller_with(services, bearer.strip(), by_page=False)
     caller = caller_with(services, cookie)
     if request.method not in ("GET", "HEAD"):
         check_csrf(caller.token, x_csrf_token)
     return caller
 
 
-def caller_with(services: Services, token: str) -> Caller:
-    """Whose session a token opens. Raises NotLoggedIn."""
+def caller_with(services: Services, token: str, by_page: bool = True) -> Caller:
+    """Whose session a token opens, and whether a page or a program brings it. Raises NotLoggedIn."""
     with services.store.read() as session:
         caller = Caller(agents.agent_of(session, token, services.clock()), token)
-    presence.seen(services.store, caller.agent.id, services.clock())
+    presence.seen(services.store, caller.agent.id, services.clock(), by_page)
     return caller
 
 

@@ -55,7 +55,7 @@ def sort(
 
 @json_api.post("/presence")
 def set_presence_json(body: PresenceIn, caller: Desk, services: Shared) -> dict[str, bool]:
-    """The same for programs; whoever calls at least every three minutes stays available."""
+    """The same for programs; whoever says so at least every three minutes stays available."""
     with services.store.unit_of_work() as session:
         presence.set_available(session, caller.agent.id, body.available, services.clock())
     return {"available": body.available}

@@ -117,7 +117,7 @@ class Presence(Table):
     agent_id: Mapped[int] = mapped_column(ForeignKey("agent.id"), primary_key=True)
     available: Mapped[bool] = mapped_column(default=False)
     since: Mapped[datetime]  # when `available` changed
-    seen_at: Mapped[datetime]  # when a page of theirs was last connected
+    seen_at: Mapped[datetime]  # when a page or program of theirs last called
     capacity: Mapped[int | None]  # None: the shop's default
     given_at: Mapped[datetime | None]  # when routing last gave them one: the round robin's order
 

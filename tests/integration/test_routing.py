@@ -356,3 +356,52 @@ def test_the_most_urgent_goes_first_though_its_customer_is_just_writing(shop: Sh
 
 def _somebody_waits(session: Session) -> bool:
     return bool(session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+def calls(shop: Shop, name: str, by_page: bool = False) -> None:
+    presence.seen(shop.store, shop.agent(name).id, shop.now, by_page)
+
+
+def test_a_program_that_calls_for_an_agent_is_nobody_who_is_there(shop: Shop):
+    with_routing(shop)
+    comes(shop, "Anna", "Ben")
+    for _ in range(4):  # Anna has closed her desk; a program of hers reads on
+        shop.now += timedelta(minutes=1)
+        calls(shop, "Anna")
+        calls(shop, "Ben", by_page=True)
+    waits(shop, "a", "b")
+    routing.work(shop.services)
+    assert [holder(shop, who) for who in "ab"] == ["Ben", "Ben"]
+    calls(shop, "Anna", by_page=True)
+    waits(shop, "c")
+    routing.work(shop.services)
+    assert holder(shop, "c") == "Ben", "she says herself when she is back"
+
+
+def test_a_program_keeps_the_chats_that_it_works_on_until_it_falls_silent(shop: Shop):
+    waits(shop, "a")
+    agent = shop.agent("Program")
+    with shop.store.unit_of_work() as session:
+        agents.open_session(session, agent, shop.now)
+    calls(shop, "Program")
+    shop.takes("Program", "a")
+    for _ in range(8):
+        shop.now += timedelta(minutes=5)
+        calls(shop, "Program")
+    assert routing.work(shop.services) == 0
+    shop.now += timedelta(minutes=31)
+    assert routing.work(shop.services) == 1
+
+
+def test_a_program_that_says_so_again_and_again_stays_available(shop: Shop):
+    with_routing(shop)
+    comes(shop, "Anna")
+    agent = shop.agent("Anna")
+    for _ in range(3):
+        shop.now += timedelta(minutes=2)
+        calls(shop, "Anna")
+        with shop.store.unit_of_work() as session:
+            presence.set_available(session, agent.id, True, shop.now)
+    waits(shop, "a")
+    routing.work(shop.services)
+    assert holder(shop, "a") == "Anna"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from starlette.routing import BaseRoute
 from bot.desk import agents, conversations
 from bot.desk.boards.base import BOARDS
 from bot.domain.words import State
-from bot.store.care import AuditEntry, Holiday, Rule, RunSetting, Tag, Target, Team
+from bot.store.care import AuditEntry, Holiday, Presence, Rule, RunSetting, Tag, Target, Team
 from bot.store.tables import Agent, Conversation
 from tests.support import Server, wait_for
 
@@ -293,3 +294,16 @@ def test_whoever_is_refused_a_chat_is_told_so_at_once(
 def waiting(server: Server) -> list[int]:
     with server.services.store.read() as session:
         return list(session.scalars(sa.select(Conversation.id).where(Conversation.state == State.WAITING)))
+
+
+def test_only_a_page_keeps_its_agent_available(server: Server, anna: Desk):
+    ben = server.agent("Ben")
+    ben.http.post("/api/desk/presence", json={"available": True}, headers=ben.headers)
+    anna.post("/desk/presence", available="yes")
+    with server.services.store.unit_of_work() as session:
+        session.execute(sa.update(Presence).values(seen_at=server.services.clock() - timedelta(minutes=4)))
+    ben.queue()
+    anna.get("/desk")
+    with server.services.store.read() as session:
+        there = dict(session.execute(sa.select(Agent.name, Presence.available).join(Presence)).all())
+    assert there == {"Ben": False, "Anna": True}

@@ -226,11 +226,11 @@ def list_dead_letters(_caller: Desk, services: Shared) -> dict[str, Any]:
 
 
 @router.post("/deliveries/{public_id}/send-again")
-def send_again(public_id: PublicId, _caller: Desk, services: Shared) -> dict[str, str]:
+def send_again(public_id: PublicId, caller: Desk, services: Shared) -> dict[str, str]:
     """Queues it once more; an `unknown` one may arrive twice. 409 where the bot may not speak any more."""
     with services.store.unit_of_work() as session:
-        status = dead_letters.send_again(session, public_id, services.clock()).status.value
-    return {"status": status}
+        agent = _attached(session, caller)
+        return {"status": dead_letters.send_again(session, public_id, agent, services.clock()).status.value}
 
 
 @router.post("/deliveries/{public_id}/let-go")
@@ -242,11 +242,12 @@ def let_go(public_id: PublicId, caller: Desk, services: Shared) -> dict[str, str
 
 
 @router.post("/conversations/{conversation_id}/decide-again")
-def decide_again(conversation_id: ConversationId, _caller: Desk, services: Shared) -> dict[str, str]:
+def decide_again(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, str]:
     """Gives a turn that failed to the bot once more."""
     with services.store.unit_of_work() as session:
-        state = dead_letters.decide_again(session, conversation_id, services.clock()).state.value
-    return {"state": state}
+        agent = _attached(session, caller)
+        again = dead_letters.decide_again(session, conversation_id, agent, services.clock())
+        return {"state": again.state.value}
 
 
 def _do(services: Shared, caller: Caller, conversation_id: int, verb: Callable[..., Any]) -> dict[str, Any]:

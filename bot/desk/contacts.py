@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bot import inbox, live
+from bot.desk import audit
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound
 from bot.domain.words import State
 from bot.orders import normal_number
@@ -56,6 +57,7 @@ def merge(session: Session, contact_id: int, other_id: int, agent: Agent, now: d
     )
     kept.name, kept.email = kept.name or gone.name, kept.email or gone.email
     gone.email = None  # the shop's log-in finds the one that stayed
+    _note(session, joining, agent, "contact_merge", now)
     _tell(session, kept, now)
     return joining
 
@@ -85,6 +87,7 @@ def split(session: Session, contact_id: int, identity_id: int, agent: Agent, now
     )
     session.add(joining)
     _move(session, [identity.id], fresh)
+    _note(session, joining, agent, "contact_split", now)
     _tell(session, contact, now)
     _tell(session, fresh, now)
     return joining
@@ -118,6 +121,7 @@ def undo(session: Session, joining_id: int, agent: Agent, now: datetime) -> Join
         notes = joining.before["notes"]
         session.execute(sa.update(ContactNote).where(ContactNote.id.in_(notes)).values(contact_id=other.id))
     joining.undone_at, joining.undone_by = now, agent.id
+    _note(session, joining, agent, "contact_undo", now)
     _tell(session, stayed, now)
     _tell(session, other, now)
     return joining
@@ -207,6 +211,14 @@ def _move(session: Session, identity_ids: list[int], to: Contact) -> None:
 
 def _own(contact: Contact) -> dict[str, Any]:
     return {"name": contact.name, "email": contact.email}
+
+
+def _note(session: Session, joining: Joining, agent: Agent, what: str, now: datetime) -> None:
+    """Records it at the newest conversation of what was moved; customers are named by number."""
+    moved = Conversation.identity_id.in_(joining.before["identities"])
+    newest = session.scalar(sa.select(sa.func.max(Conversation.id)).where(moved))
+    about = {"kind": joining.kind, "customer": joining.contact_id, "other": joining.other_id}
+    audit.note(session, agent, what, f"#{newest}" if newest else "–", now, after=about)
 
 
 def _tell(session: Session, contact: Contact, now: datetime) -> None:

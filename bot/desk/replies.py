@@ -115,7 +115,7 @@ def delete(reply_id: api.ConversationId, writer: Writer, services: Shared) -> Re
     """Deletes one."""
 
     def act(session: Session, agent: Agent) -> None:
-        saved.delete(session, reply_id, agent)
+        saved.delete(session, reply_id, agent, services.clock())
 
     return _settle(services, writer, act, reply_id, {})
 

@@ -292,7 +292,7 @@ def test_a_saved_reply_is_changed_by_its_author_and_by_supervisors_and_never_ove
         with pytest.raises(Conflict):
             saved.change(session, reply.id, anna, "Greeting", texts, 1, shop.now)
         assert (reply.name, reply.texts) == ("Hello", {"en": "Hi {name}"})
-        saved.delete(session, reply.id, anna)
+        saved.delete(session, reply.id, anna, shop.now)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +304,47 @@ def test_a_saved_reply_that_nobody_could_use_is_refused(shop: Shop, name: str, t
     agent = shop.agent("Anna")
     with shop.store.unit_of_work() as session, pytest.raises(BadInput):
         saved.create(session, session.get_one(Agent, agent.id), name, texts, shop.now)
+
+
+def trail(shop: Shop) -> list[AuditEntry]:
+    with shop.store.read() as session:
+        return list(session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)))
+
+
+def test_who_changes_what_everybody_answers_with_is_on_record(shop: Shop):
+    agent = shop.agent("Anna").id
+    with shop.store.unit_of_work() as session:
+        anna = session.get_one(Agent, agent)
+        reply = saved.create(session, anna, "Greeting", {"en": "Hello", "ko": "안녕하세요"}, shop.now)
+        session.flush()
+        saved.change(session, reply.id, anna, "Greeting", {"en": "Hi", "ko": "안녕하세요"}, 1, shop.now)
+        saved.delete(session, reply.id, anna, shop.now)
+    assert [(one.what, one.agent, one.subject, one.before, one.after) for one in trail(shop)] == [
+        ("reply_add", "Anna", "Greeting", None, {"name": "Greeting", "en": "Hello", "ko": "안녕하세요"}),
+        ("reply_change", "Anna", "Greeting", {"en": "Hello"}, {"en": "Hi"}),
+        ("reply_delete", "Anna", "Greeting", {"name": "Greeting", "en": "Hi", "ko": "안녕하세요"}, None),
+    ]
+    for language in LANGUAGES:
+        assert all(one.what in words(language)["audit"]["words"] for one in trail(shop))
+
+
+def test_who_makes_one_customer_of_two_is_on_record_and_no_name_with_it(shop: Shop):
+    mina, stranger = on_two_channels(shop)
+    merge = joined(shop, contacts.merge, mina, stranger)
+    joined(shop, contacts.undo, merge)
+    joined(shop, contacts.merge, mina, stranger)
+    joined(shop, contacts.split, mina, shop.conversation("m").identity_id)
+    fresh = shop.conversation("m").contact_id
+    assert [(one.what, one.after["kind"], one.after["other"]) for one in trail(shop) if one.after] == [
+        ("contact_merge", "merge", stranger),
+        ("contact_undo", "merge", stranger),
+        ("contact_merge", "merge", stranger),
+        ("contact_split", "split", fresh),
+    ]
+    assert {(one.subject, one.agent) for one in trail(shop)} == {(f"#{shop.conversation('m').id}", "Anna")}
+    assert "mina" not in str([(one.before, one.after) for one in trail(shop)]).lower()
+    for language in LANGUAGES:
+        assert all(one.what in words(language)["audit"]["words"] for one in trail(shop))
 
 
 def test_variables_are_filled_in_and_what_is_not_known_stays_to_be_seen():

@@ -10,7 +10,10 @@ from bot.desk.boards.base import Supervisor, show
 from bot.desk.web import Page
 
 router = APIRouter(prefix="/desk/audit", route_class=Page, include_in_schema=False)
-KINDS = ("agent", "team", "rule", "tag", "target", "holiday", "setting", "conversation", "rating", "report")
+KINDS = (
+    *("agent", "team", "rule", "tag", "target", "holiday", "setting", "reply"),
+    *("conversation", "contact", "letter", "rating", "report"),
+)
 
 
 @router.get("")

@@ -43,7 +43,6 @@ class Kind(StrEnum):
     OTHER = "other"  # known or not, nothing to do; kept
 
 
-WRITTEN = (Kind.MESSAGE, Kind.STANDBY)
 CHANGES = (Kind.EDIT, Kind.UNSENT, Kind.REACTION)
 
 

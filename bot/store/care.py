@@ -220,7 +220,7 @@ class AuditEntry(Table):
     at: Mapped[datetime]
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agent.id"))
     agent: Mapped[str] = mapped_column(String(200))  # the name as it was
-    what: Mapped[str] = mapped_column(String(40))  # bot.desk.audit.What
+    what: Mapped[str] = mapped_column(String(40))  # a word that bot/desk/words/shift explains
     subject: Mapped[str] = mapped_column(String(200))
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]

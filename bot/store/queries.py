@@ -18,21 +18,17 @@ TAKEN = "a person took the conversation"  # the error of what the bot was kept f
 
 def replies_used(session: Session, conversation_id: int) -> int:
     """How many of the two replies are spent."""
-    return (
-        session.scalar(
-            sa.select(sa.func.count()).where(
-                Message.conversation_id == conversation_id, Message.reply_no.is_not(None)
-            )
-        )
-        or 0
-    )
+    return session.scalar(_replies(conversation_id)) or 0
+
+
+def _replies(conversation_id: int) -> sa.Select[int]:
+    its = (Message.conversation_id == conversation_id, Message.reply_no.is_not(None))
+    return sa.select(sa.func.count()).where(*its)
 
 
 def said_by_us(session: Session, conversation_id: int) -> tuple[int, Author | None]:
     """How many of the two replies are spent, and which of us the customer heard last."""
-    used = sa.select(sa.func.count()).where(
-        Message.conversation_id == conversation_id, Message.reply_no.is_not(None)
-    )
+    used = _replies(conversation_id)
     heard = (
         sa.select(Message.author)
         .where(

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bot import accounts, ratings
 from bot.channels.graph import Answer, Graph, Outcome
-from bot.delivery import KEPT
+from bot.delivery import KEPT, TROUBLES
 from bot.desk.conversations import UNDO
 from bot.domain.window import FOR_ALL
 from bot.domain.words import Channel, Ending, State, Status
@@ -123,6 +123,7 @@ def _next(care: Care, now: datetime) -> sa.Select[Conversation]:
     )
     wish = RatingRequest.agent_id.is_not(None)
     newer = aliased(Conversation)
+    no_token = Account.trouble.in_(TROUBLES.values())
     return (
         sa.select(Conversation)
         .join(Identity, Identity.id == Conversation.identity_id)
@@ -138,7 +139,7 @@ def _next(care: Care, now: datetime) -> sa.Select[Conversation]:
             sa.or_(rule, wish),
             ~sa.exists().where(newer.identity_id == Conversation.identity_id, newer.id > Conversation.id),
             ~sa.exists().where(Message.conversation_id == Conversation.id, Message.status.in_(ON_ITS_WAY)),
-            ~sa.exists().where(Account.id == Identity.account, Account.paused_until > now),
+            ~sa.exists().where(Account.id == Identity.account, sa.or_(Account.paused_until > now, no_token)),
         )
         .order_by(Conversation.closed_at.desc())
         .limit(1)

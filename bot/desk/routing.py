@@ -31,11 +31,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Candidate:
-    """An agent who is there, and how many more conversations they may be given."""
+    """An agent who is there and has room for another conversation."""
 
     agent: Agent
-    room: int
     given_at: datetime | None
+    teams: frozenset[int]
 
 
 def work(services: Services) -> int:
@@ -70,8 +70,8 @@ def _is_needed(services: Services, now: datetime) -> bool:
             return True
         if care.routing == "off":
             return False
-        waits = sa.select(Conversation.id).where(Conversation.state == State.WAITING).limit(1)
-        return session.scalar(waits) is not None and any(c.room > 0 for c in _candidates(session, care, now))
+        able = _candidates(session, care, now)
+        return bool(able) and session.execute(_waiting(able, care)).first() is not None
 
 
 def give_next(session: Session, care: Care, now: datetime) -> bool:
@@ -79,13 +79,10 @@ def give_next(session: Session, care: Care, now: datetime) -> bool:
 
     One in a transaction: so it may wait for one that is locked, instead of giving a less urgent one away.
     """
-    able = [one for one in _candidates(session, care, now) if one.room > 0]
-    waiting = _waiting([one.agent.id for one in able], care.routing == "team")
-    while able and (found := session.execute(waiting).first()):
+    able = _candidates(session, care, now)
+    while able and (found := session.execute(_waiting(able, care)).first()):
         conversation_id, team_id = found
-        members = sa.select(TeamMember.agent_id).where(TeamMember.team_id == team_id)
-        theirs = set(session.scalars(members)) if care.routing == "team" and team_id else None
-        fit = [one for one in able if theirs is None or one.agent.id in theirs]
+        fit = [one for one in able if team_id is None or care.routing != "team" or team_id in one.teams]
         chosen = min(fit, key=lambda one: (one.given_at is not None, one.given_at or now, one.agent.id))
         # A moment apart, so that what is given at the same time goes to the next in turn.
         at = max([now, *(one.given_at for one in able if one.given_at)]) + timedelta(microseconds=1)
@@ -126,26 +123,30 @@ def _candidates(session: Session, care: Care, now: datetime) -> list[Candidate]:
         .scalar_subquery()
     )
     found = session.execute(
-        sa.select(Agent, sa.func.coalesce(Presence.capacity, care.capacity) - holds, Presence.given_at)
+        sa.select(Agent, Presence.given_at)
         .join(Presence, Presence.agent_id == Agent.id)
-        .where(presence.is_there(now))
+        .where(presence.is_there(now), sa.func.coalesce(Presence.capacity, care.capacity) > holds)
         .order_by(Agent.id)
-    )
-    return [Candidate(agent, room, given_at) for agent, room, given_at in found]
+    ).all()
+    teams: dict[int, set[int]] = {agent.id: set() for agent, _ in found}
+    members = sa.select(TeamMember.agent_id, TeamMember.team_id).where(TeamMember.agent_id.in_(teams))
+    for agent_id, team_id in session.execute(members):
+        teams[agent_id].add(team_id)
+    return [Candidate(agent, given_at, frozenset(teams[agent.id])) for agent, given_at in found]
 
 
-def _waiting(able: Sequence[int], by_team: bool) -> sa.Select[int, int | None]:
+def _waiting(able: Sequence[Candidate], care: Care) -> sa.Select[int, int | None]:
     """Id and team of what any of these agents may be given: the most urgent first, then who waits longest.
 
     A team that was retired is nobody's: what was its own is anybody's.
     """
-    teams = sa.select(TeamMember.team_id).where(TeamMember.agent_id.in_(able))
+    theirs = sa.or_(Team.id.is_(None), Team.id.in_({team for one in able for team in one.teams}))
     return (
         sa.select(Conversation.id, Team.id)
         .outerjoin(Handling, Handling.conversation_id == Conversation.id)
         .outerjoin(Team, sa.and_(Team.id == Handling.team_id, Team.retired_at.is_(None)))
         .outerjoin(HandOff, sa.and_(HandOff.conversation_id == Conversation.id, HandOff.ended_at.is_(None)))
-        .where(_may_be_given(), sa.or_(Team.id.is_(None), Team.id.in_(teams)) if by_team else sa.true())
+        .where(_may_be_given(), theirs if care.routing == "team" else sa.true())
         .order_by(
             sa.func.coalesce(Handling.priority, 1).desc(),
             sa.func.coalesce(HandOff.at, Conversation.last_message_at),

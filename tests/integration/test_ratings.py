@@ -9,7 +9,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from bot import feedback, ratings
+from bot import accounts, feedback, ratings
 from bot.channels.graph import Graph
 from bot.channels.messenger import parse
 from bot.desk import care
@@ -275,6 +275,16 @@ def test_where_meta_took_nothing_the_customer_is_asked_later(shop: Shop, answer:
     assert asked_on_messenger(shop, after=timedelta(hours=1)) == []
     with shop.store.read() as session:
         assert session.scalars(sa.select(RatingRequest.error)).one() is None
+
+
+def test_nobody_is_asked_for_an_account_whose_token_is_known_to_be_bad(shop: Shop):
+    on_messenger(shop)
+    with shop.store.unit_of_work() as session:
+        accounts.halt(session, PAGE, accounts.Trouble.TOKEN, "expired", shop.now)
+    assert asked_on_messenger(shop) == []
+    with shop.store.unit_of_work() as session:
+        accounts.mend(session, PAGE)
+    assert len(asked_on_messenger(shop)) == 1
 
 
 def test_nobody_is_asked_again_where_the_question_may_have_arrived(shop: Shop):

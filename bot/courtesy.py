@@ -129,7 +129,7 @@ def _named(services: Services, guest: Guest, answer: Answer, name: str) -> None:
         return
     with services.store.unit_of_work() as session:
         identity = session.get_one(Identity, guest.identity_id)
-        conversation = queries.open_conversation(session, identity)
+        conversation = queries.conversation_with(session, identity)
         if identity.contact.name is None:
             identity.contact.name = name
         if conversation:

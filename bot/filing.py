@@ -43,7 +43,6 @@ class Kind(StrEnum):
     OTHER = "other"  # known or not, nothing to do; kept
 
 
-WRITTEN = (Kind.MESSAGE, Kind.STANDBY)
 CHANGES = (Kind.EDIT, Kind.UNSENT, Kind.REACTION)
 
 
@@ -223,7 +222,7 @@ def _thread(session: Session, item: InboxItem, times: Times) -> None:
     identity = _known(session, item)
     if identity is None or not _is_newest_route(identity, item.at):
         return
-    conversation = queries.open_conversation(session, identity)  # locked before anything is changed
+    conversation = queries.conversation_with(session, identity)  # locked before anything is changed
     identity.routed_at = item.at
     if conversation is None:
         return
@@ -326,7 +325,7 @@ def _receipt(session: Session, item: InboxItem, times: Times) -> None:
         marks += [mark for mark in (session.scalar(newest),) if mark]
     if not marks:
         return
-    conversation = queries.open_conversation(session, identity)  # locked before anything is changed
+    conversation = queries.conversation_with(session, identity)  # locked before anything is changed
     if item.kind == Kind.READ:
         identity.read_until = _later(identity.read_until, max(marks))
     identity.delivered_until = _later(identity.delivered_until, max(marks))
@@ -337,7 +336,7 @@ def _receipt(session: Session, item: InboxItem, times: Times) -> None:
 def _referral(session: Session, item: InboxItem, times: Times) -> None:
     """What led a customer into a chat that is there already; the next message may say why."""
     identity = _known(session, item) or _identity(session, item, times.now)
-    queries.open_conversation(session, identity)  # locked before anything is changed
+    queries.conversation_with(session, identity)  # locked before anything is changed
     identity.referral = item.payload.get("referral") or identity.referral
 
 

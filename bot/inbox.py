@@ -24,11 +24,12 @@ from bot.filing import Kind, Times, close_if_idle, file_item
 from bot.store import news, queries
 from bot.store.engine import LOCK_SECONDS, Store
 from bot.store.news import News, Work
-from bot.store.tables import Conversation, InboxItem, Message
+from bot.store.tables import Conversation, Identity, InboxItem, Message
 
 # Items of one transaction: a message that comes meanwhile waits for it to be acknowledged.
 BATCH = 4
 SHORT_LOCK_SECONDS = 1  # a message that would wait longer to be filed is stored, and filed later
+ONE_BATCH = "SELECT pg_advisory_xact_lock(7203)"  # one at a time files what was only stored
 AHEAD = timedelta(days=1)  # an event from further ahead would count as the latest for as long
 UNFILEABLE = (
     *(sa.exc.IntegrityError, sa.exc.DataError, ValueError, KeyError, TypeError),
@@ -161,6 +162,20 @@ def _queue_up(session: Session, account: str, thread: str, lock_timeout: str) ->
     )
 
 
+def hold_filing(session: Session, contact_ids: Sequence[int]) -> None:
+    """Until the commit nothing is filed for these contacts: whoever moves or reopens their conversations
+    sees all of them. To be called before anything else is locked.
+
+    Nobody files a batch meanwhile either: it holds several customers, in another order than this.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return
+    session.execute(sa.text(ONE_BATCH))
+    theirs = sa.select(Identity.account, Identity.thread).where(Identity.contact_id.in_(contact_ids))
+    for account, thread in session.execute(theirs.order_by(Identity.id)).all():
+        _queue_up(session, account, thread, f"{LOCK_SECONDS}s")
+
+
 def _has_unfiled(session: Session, account: str, thread: str) -> bool:
     return session.scalar(_UNFILED, {"account": account, "thread": thread}) is not None
 
@@ -259,7 +274,7 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
             return 0
     with store.unit_of_work() as session:
         if not store.is_sqlite:  # SQLite has one writer anyway
-            session.execute(sa.text("SELECT pg_advisory_xact_lock(7203)"))
+            session.execute(sa.text(ONE_BATCH))
         items = _next(session)
         for item in items:
             if not store.is_sqlite:
@@ -288,9 +303,9 @@ def _file(session: Session, item: InboxItem, times: Times) -> None:
 def _next(session: Session) -> Sequence[InboxItem]:
     """What is filed in one transaction: the oldest, up to the first that changes an account.
 
-    PostgreSQL locks row by row. Only filing holds the conversations of several customers; everybody else
-    holds one, and after it at most its account. So filing must not hold an account and go on to a
-    conversation: it would wait in a circle with a worker that settles a send there.
+    PostgreSQL locks row by row. Whoever else holds conversations of several customers skips those that are
+    locked, or has filing wait (`hold_filing`); a worker that settles a send holds one, and after it its
+    account. So filing must not hold an account and go on to a conversation: they would wait in a circle.
     """
     query = sa.select(InboxItem).where(InboxItem.filed_at.is_(None)).order_by(InboxItem.id).limit(BATCH)
     items = session.scalars(query).all()

@@ -1,11 +1,12 @@
 """What the parts of the bot process share, made in one place: `bot.app.build`."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 
-from bot.brain import Brain
+from bot.brain import Brain, Vector
 from bot.filing import Times
 from bot.inbox import Intake
 from bot.live import Hub
@@ -31,6 +32,8 @@ class Services:
     hub: Hub
     clock: Clock = utc_now
     runtime: Runtime = field(init=False)
+    # What texts mean, as the brain said it, the newest used last: `bot.desk.assistant` fills and limits it.
+    vectors: OrderedDict[str, Vector] = field(init=False, default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "runtime", Runtime(self.store, self.base))

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from bot import live
 from bot.domain.mentions import mentions
 from bot.domain.words import Topic
-from bot.store.care import ConversationTag, Handling, Rule, RuleMatch
-from bot.store.tables import Conversation
+from bot.store.care import ConversationTag, Handling, Promise, Rule, RuleMatch
+from bot.store.tables import Conversation, HandOff
 
 NORMAL = 1  # the priority of what nothing was said about
 _DONE = sa.select(RuleMatch.rule_id).where(RuleMatch.conversation_id == sa.bindparam("conversation"))
@@ -34,7 +34,7 @@ def apply_rules(
 ) -> None:
     """Carries out each live rule that holds for what a customer wrote and wasn't carried out here before.
 
-    Of several the highest priority wins, and the first one's team.
+    Of several the highest priority wins, and the first one's team. What was promised follows the priority.
     """
     rules = session.scalars(_LIVE, {"conversation": conversation.id}).all()
     topics = [topic.value] if topic else []
@@ -42,6 +42,7 @@ def apply_rules(
     if not held:
         return
     how = handling(session, conversation.id)
+    before = how.priority
     for rule in held:
         session.add(RuleMatch(rule_id=rule.id, conversation_id=conversation.id, at=now))
         if rule.tag_id and session.get(ConversationTag, (conversation.id, rule.tag_id)) is None:
@@ -51,7 +52,15 @@ def apply_rules(
         if rule.priority == 0 and how.priority == NORMAL:
             how.priority = 0
         how.team_id = how.team_id or rule.team_id
+    if how.priority != before:
+        _promise_anew(session, conversation.id)
     live.touched(session, conversation, now)
+
+
+def _promise_anew(session: Session, conversation_id: int) -> None:
+    """Takes the open promise away: `bot.desk.promises` makes one for each open hand-off that has none."""
+    its = sa.select(HandOff.id).where(HandOff.conversation_id == conversation_id, HandOff.ended_at.is_(None))
+    session.execute(sa.delete(Promise).where(Promise.hand_off_id.in_(its)))
 
 
 def handling(session: Session, conversation_id: int) -> Handling:

@@ -70,18 +70,18 @@ def caller_of(
     scheme, _, bearer = authorization.partition(" ")
     cookie = request.cookies.get(COOKIE, "")
     if scheme.lower() == "bearer":
-        return caller_with(services, bearer.strip())
+        return caller_with(services, bearer.strip(), by_page=False)
     caller = caller_with(services, cookie)
     if request.method not in ("GET", "HEAD"):
         check_csrf(caller.token, x_csrf_token)
     return caller
 
 
-def caller_with(services: Services, token: str) -> Caller:
-    """Whose session a token opens. Raises NotLoggedIn."""
+def caller_with(services: Services, token: str, by_page: bool = True) -> Caller:
+    """Whose session a token opens, and whether a page or a program brings it. Raises NotLoggedIn."""
     with services.store.read() as session:
         caller = Caller(agents.agent_of(session, token, services.clock()), token)
-    presence.seen(services.store, caller.agent.id, services.clock())
+    presence.seen(services.store, caller.agent.id, services.clock(), by_page)
     return caller
 
 
@@ -226,11 +226,11 @@ def list_dead_letters(_caller: Desk, services: Shared) -> dict[str, Any]:
 
 
 @router.post("/deliveries/{public_id}/send-again")
-def send_again(public_id: PublicId, _caller: Desk, services: Shared) -> dict[str, str]:
+def send_again(public_id: PublicId, caller: Desk, services: Shared) -> dict[str, str]:
     """Queues it once more; an `unknown` one may arrive twice. 409 where the bot may not speak any more."""
     with services.store.unit_of_work() as session:
-        status = dead_letters.send_again(session, public_id, services.clock()).status.value
-    return {"status": status}
+        agent = _attached(session, caller)
+        return {"status": dead_letters.send_again(session, public_id, agent, services.clock()).status.value}
 
 
 @router.post("/deliveries/{public_id}/let-go")
@@ -242,11 +242,12 @@ def let_go(public_id: PublicId, caller: Desk, services: Shared) -> dict[str, str
 
 
 @router.post("/conversations/{conversation_id}/decide-again")
-def decide_again(conversation_id: ConversationId, _caller: Desk, services: Shared) -> dict[str, str]:
+def decide_again(conversation_id: ConversationId, caller: Desk, services: Shared) -> dict[str, str]:
     """Gives a turn that failed to the bot once more."""
     with services.store.unit_of_work() as session:
-        state = dead_letters.decide_again(session, conversation_id, services.clock()).state.value
-    return {"state": state}
+        agent = _attached(session, caller)
+        again = dead_letters.decide_again(session, conversation_id, agent, services.clock())
+        return {"state": again.state.value}
 
 
 def _do(services: Shared, caller: Caller, conversation_id: int, verb: Callable[..., Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from bot.domain.errors import BrainDown
 from bot.domain.words import Topic
 from bot.facts import facts_of
 from bot.orders import DONE, normal_number
+from bot.services import Services
 from bot.settings import ROOT, Settings
 from bot.store.desk_tables import SavedReply
 from bot.store.search import terms
@@ -35,7 +36,6 @@ CLOSE = (
 )
 # the right one had 0.36 to 0.78, and where none was right the best had 0.26
 KEPT = 2_000  # vectors that are kept: 4 MB
-_vectors: OrderedDict[str, Vector] = OrderedDict()
 log = structlog.get_logger()
 
 
@@ -102,11 +102,11 @@ def _order_meant(it: Detail) -> Order | None:
     return next(iter(under_way or it.orders), None)
 
 
-async def advise(brain: Brain, case: Case) -> Advice:
+async def advise(services: Services, case: Case) -> Advice:
     """Up to `MOST` suggestions for the customer's last words, in their language."""
     try:
-        reading = await brain.read(case.text)
-        likeness = await _likeness(brain, case)
+        reading = await services.brain.read(case.text)
+        likeness = await _likeness(services.brain, services.vectors, case)
     except BrainDown as error:
         log.warning("assistant.brain_down", error=str(error))
         return Advice(_ranked(Reading(), case, _by_words(case)), by_meaning=False)
@@ -139,19 +139,19 @@ def stored_texts(case: Case) -> list[str]:
     return [text for text in answers if text] + [_of_saved(reply, case).text for reply in case.replies]
 
 
-async def _likeness(brain: Brain, case: Case) -> list[float]:
+async def _likeness(brain: Brain, vectors: OrderedDict[str, Vector], case: Case) -> list[float]:
     """How like in meaning each saved reply is: by what it is for, or by what it says."""
     texts = [(reply.name, saved.text_in(reply, case.language)[0]) for reply in case.replies]
     wanted = {case.text, *(text for pair in texts for text in pair)}
-    known = {text: _vectors[text] for text in wanted if text in _vectors} if texts else {}
+    known = {text: vectors[text] for text in wanted if text in vectors} if texts else {}
     missing = [text for text in wanted if text not in known] if texts else []
     if missing:  # what another request drops meanwhile is held in `known`
         known |= zip(missing, await brain.encode(missing), strict=True)
     for text, vector in known.items():
-        _vectors[text] = vector
-        _vectors.move_to_end(text)
-    while len(_vectors) > KEPT:
-        _vectors.popitem(last=False)
+        vectors[text] = vector
+        vectors.move_to_end(text)
+    while len(vectors) > KEPT:
+        vectors.popitem(last=False)
     asked = known.get(case.text, [])
     return [max(math.sumprod(asked, known[name]), math.sumprod(asked, known[text])) for name, text in texts]
 

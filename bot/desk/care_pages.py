@@ -11,16 +11,15 @@ from sqlalchemy.orm import Session
 from bot.channels.web import Shared
 from bot.desk import care, presence
 from bot.desk.api import ConversationId, Desk
-from bot.desk.boards.base import Board
 from bot.desk.place import Back
 from bot.desk.promises import Line
-from bot.desk.web import Writer
+from bot.desk.web import Page, Writer
 from bot.domain.errors import NotFound
 from bot.services import Services
-from bot.store.tables import Agent
+from bot.store.tables import Agent, Conversation
 
 router = APIRouter(include_in_schema=False)
-desk = APIRouter(prefix="/desk", route_class=Board)
+desk = APIRouter(prefix="/desk", route_class=Page)
 json_api = APIRouter(prefix="/api/desk")
 
 
@@ -56,7 +55,7 @@ def sort(
 
 @json_api.post("/presence")
 def set_presence_json(body: PresenceIn, caller: Desk, services: Shared) -> dict[str, bool]:
-    """The same for programs; whoever calls at least every three minutes stays available."""
+    """The same for programs; whoever says so at least every three minutes stays available."""
     with services.store.unit_of_work() as session:
         presence.set_available(session, caller.agent.id, body.available, services.clock())
     return {"available": body.available}
@@ -64,8 +63,10 @@ def set_presence_json(body: PresenceIn, caller: Desk, services: Shared) -> dict[
 
 @json_api.get("/conversations/{conversation_id}/care")
 def care_json(conversation_id: ConversationId, _caller: Desk, services: Shared) -> dict[str, Any]:
-    """Tags, priority, team, and what is owed next by when."""
+    """Tags, priority, team, and what is owed next by when; 404 for none."""
     with services.store.read() as session:
+        if session.get(Conversation, conversation_id) is None:
+            raise NotFound("There is no such conversation.")
         found = care.of(session, [conversation_id], services.clock())[conversation_id]
     due = found.due
     return {

@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bot import live
+from bot import inbox, live
+from bot.desk import audit
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound
 from bot.domain.words import State
 from bot.orders import normal_number
@@ -30,8 +31,10 @@ def merge(session: Session, contact_id: int, other_id: int, agent: Agent, now: d
 
     Raises NotFound, BadInput (the same one) or Conflict (both talk to us on one channel right now).
     """
+    inbox.hold_filing(session, (contact_id, other_id))
     kept, gone = _locked(session, contact_id, other_id)
-    _check_free(session, kept, gone)
+    moved = [one.id for one in gone.identities]
+    _check_free(session, moved, kept)
     notes = sa.select(ContactNote.id).where(ContactNote.contact_id == gone.id)
     joining = Joining(
         kind="merge",
@@ -41,19 +44,20 @@ def merge(session: Session, contact_id: int, other_id: int, agent: Agent, now: d
         at=now,
         before={
             "label": gone.name or gone.email,
-            "identities": [one.id for one in gone.identities],
+            "identities": moved,
             "notes": list(session.scalars(notes)),
             "kept": _own(kept),
             "gone": _own(gone),
         },
     )
     session.add(joining)
-    _move(session, joining.before["identities"], kept)
+    _move(session, moved, kept)
     session.execute(
         sa.update(ContactNote).where(ContactNote.contact_id == gone.id).values(contact_id=kept.id)
     )
     kept.name, kept.email = kept.name or gone.name, kept.email or gone.email
     gone.email = None  # the shop's log-in finds the one that stayed
+    _note(session, joining, agent, "contact_merge", now)
     _tell(session, kept, now)
     return joining
 
@@ -63,6 +67,7 @@ def split(session: Session, contact_id: int, identity_id: int, agent: Agent, now
 
     Raises NotFound, or BadInput if it is the only channel.
     """
+    inbox.hold_filing(session, (contact_id,))
     contact = session.get(Contact, contact_id, with_for_update=True)
     identity = session.get(Identity, identity_id)
     if contact is None or identity is None or identity.contact_id != contact.id:
@@ -82,6 +87,7 @@ def split(session: Session, contact_id: int, identity_id: int, agent: Agent, now
     )
     session.add(joining)
     _move(session, [identity.id], fresh)
+    _note(session, joining, agent, "contact_split", now)
     _tell(session, contact, now)
     _tell(session, fresh, now)
     return joining
@@ -92,7 +98,9 @@ def undo(session: Session, joining_id: int, agent: Agent, now: datetime) -> Join
 
     Raises NotFound, or Conflict where something later is built upon it.
     """
-    joining = session.get(Joining, joining_id, with_for_update={"of": Joining})
+    known = session.get(Joining, joining_id)
+    inbox.hold_filing(session, (known.contact_id, known.other_id) if known else ())
+    joining = session.get(Joining, joining_id, with_for_update={"of": Joining}, populate_existing=True)
     if joining is None:
         raise NotFound("There is no such customer.")
     stayed, other = _locked(session, joining.contact_id, joining.other_id)
@@ -105,8 +113,7 @@ def undo(session: Session, joining_id: int, agent: Agent, now: datetime) -> Join
     )
     if joining.undone_at or session.scalar(newer) or any(one.contact_id != owner.id for one in moved):
         raise Conflict("It can't be undone any more: something else was changed since.")
-    if joining.kind == "split":
-        _check_free(session, stayed, other)
+    _check_free(session, joining.before["identities"], to)
     _move(session, joining.before["identities"], to)
     if joining.kind == "merge":
         for contact, before in ((stayed, joining.before["kept"]), (other, joining.before["gone"])):
@@ -114,6 +121,7 @@ def undo(session: Session, joining_id: int, agent: Agent, now: datetime) -> Join
         notes = joining.before["notes"]
         session.execute(sa.update(ContactNote).where(ContactNote.id.in_(notes)).values(contact_id=other.id))
     joining.undone_at, joining.undone_by = now, agent.id
+    _note(session, joining, agent, "contact_undo", now)
     _tell(session, stayed, now)
     _tell(session, other, now)
     return joining
@@ -174,11 +182,12 @@ def _locked(session: Session, one: int, other: int) -> tuple[Contact, Contact]:
     return found[one], found[other]
 
 
-def _check_free(session: Session, one: Contact, other: Contact) -> None:
-    """A contact has one open conversation on a channel at most."""
+def _check_free(session: Session, identity_ids: list[int], to: Contact) -> None:
+    """A contact has one open conversation on a channel at most, after identities are moved to it as well."""
+    its = sa.or_(Conversation.contact_id == to.id, Conversation.identity_id.in_(identity_ids))
     query = (
         sa.select(Conversation.channel)
-        .where(Conversation.contact_id.in_((one.id, other.id)), Conversation.state != State.CLOSED)
+        .where(its, Conversation.state != State.CLOSED)
         .group_by(Conversation.channel)
         .having(sa.func.count() > 1)
     )
@@ -194,13 +203,22 @@ def _move(session: Session, identity_ids: list[int], to: Contact) -> None:
     talks = sa.select(Conversation).where(Conversation.identity_id.in_(identity_ids))
     for conversation in session.scalars(queries.for_update(talks.order_by(Conversation.id))):
         conversation.contact_id = to.id
+    with queries.one_open_at_a_time():
+        session.flush()
     session.execute(sa.update(Identity).where(Identity.id.in_(identity_ids)).values(contact_id=to.id))
-    session.flush()
     session.expire_all()
 
 
 def _own(contact: Contact) -> dict[str, Any]:
     return {"name": contact.name, "email": contact.email}
+
+
+def _note(session: Session, joining: Joining, agent: Agent, what: str, now: datetime) -> None:
+    """Records it at the newest conversation of what was moved; customers are named by number."""
+    moved = Conversation.identity_id.in_(joining.before["identities"])
+    newest = session.scalar(sa.select(sa.func.max(Conversation.id)).where(moved))
+    about = {"kind": joining.kind, "customer": joining.contact_id, "other": joining.other_id}
+    audit.note(session, agent, what, f"#{newest}" if newest else "–", now, after=about)
 
 
 def _tell(session: Session, contact: Contact, now: datetime) -> None:

@@ -4,18 +4,17 @@ Every verb locks the conversation's row first, so two agents racing get an order
 the second is told who has it. What is done is written into the conversation's history (`Act`).
 """
 
-import re
 import time
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bot import live
+from bot import inbox, live
 from bot.desk import audit
 from bot.domain.conversation import Hold, check_hold, check_reopen, check_resolve, check_speak, check_take
 from bot.domain.errors import BadInput, Conflict, NotFound
+from bot.domain.mentions import addressed
 from bot.domain.window import window
 from bot.domain.words import Author, Ending, State, Status
 from bot.store import queries
@@ -148,21 +147,12 @@ def note(
     if repeated:
         return repeated, False
     message = _write(session, conversation, Author.NOTE, agent, client_id, text, Status.SENT, now)
-    for colleague in mentioned(text, session.scalars(sa.select(Agent)).all()):
-        if colleague.id != agent.id:
+    everybody = session.scalars(sa.select(Agent)).all()
+    names = addressed(text, [one.name for one in everybody])  # who has left is meant by their name, too
+    for colleague in everybody:
+        if colleague.name in names and colleague.id != agent.id and colleague.deactivated_at is None:
             session.add(Mention(message_id=message.id, agent_id=colleague.id))
     return message, True
-
-
-def mentioned(text: str, agents: Iterable[Agent]) -> list[Agent]:
-    """The agents whom a note names: @Anna, or @"and the full name"."""
-    return [agent for agent in agents if _names(text, agent.name)]
-
-
-def _names(text: str, name: str) -> bool:
-    """Korean and Japanese put particles right after a name, so only Latin names end at a word's end."""
-    end = r"\b" if name[-1:].isascii() else ""
-    return re.search(rf"(?<![\w@])@{re.escape(name)}{end}", text, re.IGNORECASE) is not None
 
 
 def give_back(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
@@ -225,6 +215,8 @@ def reopen(session: Session, conversation_id: int, agent: Agent, now: datetime) 
 
     The agent holds it then, whoever did before. Raises NotFound or Conflict.
     """
+    its = sa.select(Conversation.contact_id).where(Conversation.id == conversation_id)
+    inbox.hold_filing(session, session.scalars(its).all())
     conversation = _locked(session, conversation_id)
     newer = queries.open_conversation(session, conversation.identity)
     check_reopen(hold(conversation), is_undoable(session, conversation, agent, now) and newer is None)
@@ -232,6 +224,8 @@ def reopen(session: Session, conversation_id: int, agent: Agent, now: datetime) 
     conversation.state, conversation.closed_at, conversation.ending = State.AGENT, None, None
     conversation.agent = agent
     conversation.handler_id = agent.id
+    with queries.one_open_at_a_time():
+        session.flush()
     ended = session.scalar(
         sa.select(HandOff).where(HandOff.conversation_id == conversation.id, HandOff.ended_at == closed_at)
     )

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from bot import live
+from bot.desk import audit
 from bot.domain.errors import Conflict, NotFound
 from bot.domain.words import Author, Channel, Reason, State, Status
 from bot.store import queries
@@ -74,11 +75,12 @@ def listed(session: Session) -> DeadLetters:
     )
 
 
-def send_again(session: Session, public_id: str, now: datetime) -> Message:
+def send_again(session: Session, public_id: str, agent: Agent, now: datetime) -> Message:
     """Queues a delivery once more. Raises NotFound, or Conflict where the bot may not speak any more."""
     message, conversation = _lost(session, public_id)
     if message.author is Author.BOT and conversation.state in (State.AGENT, State.CLOSED):
         raise Conflict("The bot may not speak here any more; take the conversation and answer yourself.")
+    audit.note(session, agent, "letter_send_again", f"#{conversation.id}", now, before=_lost_as(message))
     message.status, message.next_try_at, message.error = Status.QUEUED, None, None
     live.touched(session, conversation, now)
     return message
@@ -87,12 +89,13 @@ def send_again(session: Session, public_id: str, now: datetime) -> Message:
 def let_go(session: Session, public_id: str, agent: Agent, now: datetime) -> Message:
     """It is not tried again, and not shown here any more. Raises NotFound."""
     message, conversation = _lost(session, public_id)
+    audit.note(session, agent, "letter_let_go", f"#{conversation.id}", now, before=_lost_as(message))
     message.error = f"{LET_GO}{agent.name}; {message.status.value}: {message.error}"[:400]
     live.touched(session, conversation, now)
     return message
 
 
-def decide_again(session: Session, conversation_id: int, now: datetime) -> Conversation:
+def decide_again(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
     """Gives a turn that failed to the bot once more. Raises NotFound, or Conflict when it isn't the bot's."""
     conversation = queries.locked(session, conversation_id)
     if conversation is None or conversation.turn_error is None:
@@ -102,6 +105,8 @@ def decide_again(session: Session, conversation_id: int, now: datetime) -> Conve
     if conversation.state is State.WAITING:
         queries.end_hand_off(session, conversation.id, now)
         conversation.state = State.BOT
+    was = {"error": conversation.turn_error}
+    audit.note(session, agent, "letter_decide_again", f"#{conversation.id}", now, before=was)
     conversation.turn_error, conversation.tries, conversation.due_at = None, 0, now
     session.flush()
     live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
@@ -139,6 +144,11 @@ def hand_over_unsettled(store: Store, now: datetime) -> int:
             conversation.state = State.WAITING
             live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
         return len(found)
+
+
+def _lost_as(message: Message) -> dict[str, Any]:
+    """As the audit trail has it: nothing of what was said."""
+    return {"author": message.author.value, "status": message.status.value, "error": message.error}
 
 
 def _lost(session: Session, public_id: str) -> tuple[Message, Conversation]:

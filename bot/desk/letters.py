@@ -34,7 +34,7 @@ def settle_delivery(
 
     def act(session: Session, agent: Agent) -> None:
         if verb == "send-again":
-            dead_letters.send_again(session, public_id, services.clock())
+            dead_letters.send_again(session, public_id, agent, services.clock())
         else:
             dead_letters.let_go(session, public_id, agent, services.clock())
 
@@ -45,8 +45,8 @@ def settle_delivery(
 def settle_turn(conversation_id: api.ConversationId, writer: Writer, services: Shared) -> Response:
     """Gives the turn to the bot once more."""
 
-    def act(session: Session, _agent: Agent) -> None:
-        dead_letters.decide_again(session, conversation_id, services.clock())
+    def act(session: Session, agent: Agent) -> None:
+        dead_letters.decide_again(session, conversation_id, agent, services.clock())
 
     return _settle(services, writer, act)
 

@@ -76,7 +76,8 @@ def thread(
 def take(conversation_id: api.ConversationId, writer: Writer, services: Shared, place: Back) -> Response:
     """Takes it; whoever comes second is told who has it."""
     answer = _do(services, writer, place, conversation_id, conversations.take)
-    conversations.let_it_land(services.store, conversation_id)
+    if answer.status_code == 303:  # it is theirs
+        conversations.let_it_land(services.store, conversation_id)
     return answer
 
 

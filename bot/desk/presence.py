@@ -1,4 +1,4 @@
-"""Whether an agent is there: what they say of themselves, and when a page of theirs was last connected."""
+"""Whether an agent is there: what they say of themselves, and when they last called, by page or program."""
 
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,18 +16,25 @@ BEAT = timedelta(seconds=60)  # how exactly it is known when somebody was last t
 CONNECTED = timedelta(minutes=3)  # whoever was seen longer ago has closed the desk
 
 
-def seen(store: Store, agent_id: int, now: datetime) -> None:
-    """Notes that a page or program of this agent is connected; writes at most once a `BEAT`.
+def seen(store: Store, agent_id: int, now: datetime, by_page: bool) -> None:
+    """Notes that a page of this agent is connected, or that a program of theirs calls; once a `BEAT` at most.
 
-    A database that can't be written to now keeps nobody from reading: then it isn't noted.
+    A program that works on keeps its chats, but it is nobody who is there: an agent who said that they are
+    available and whose pages are closed is available no more. A database that can't be written to now
+    keeps nobody from reading: then it isn't noted.
     """
     with store.read() as session:
-        last = session.scalar(sa.select(Presence.seen_at).where(Presence.agent_id == agent_id))
-    if last is not None and timedelta(0) <= now - last < BEAT:
+        last = of(session, agent_id)
+    is_available = last is not None and last.available
+    beat = CONNECTED if is_available and not by_page else BEAT
+    if last and timedelta(0) <= now - last.seen_at < beat:
         return
     with suppress(StoreDown), store.unit_of_work() as session:
         _row(session, agent_id, now)
-        session.execute(sa.update(Presence).where(Presence.agent_id == agent_id).values(seen_at=now))
+        its = sa.update(Presence).where(Presence.agent_id == agent_id)
+        if is_available and not by_page and last:
+            its = its.where(Presence.seen_at == last.seen_at).values(available=False, since=now)
+        session.execute(its.values(seen_at=now))
 
 
 def set_available(session: Session, agent_id: int, available: bool, now: datetime) -> None:
@@ -79,8 +86,8 @@ def is_there(now: datetime) -> sa.ColumnElement[bool]:
 def is_gone(now: datetime, patience: timedelta) -> sa.ColumnElement[bool]:
     """Condition on `Agent` and `Presence` (outer joined): won't come back to their conversations soon.
 
-    Logged out everywhere, deactivated, or not connected for `patience` (zero: that alone never counts).
-    One who was never seen is left alone: a program at the API, or from before presence was kept.
+    Logged out everywhere, deactivated, or not seen for `patience` (zero: that alone never counts). One of
+    whom nothing is known, from before presence was kept, is left alone.
     """
     silent = Presence.seen_at <= now - patience if patience else sa.false()
     return sa.or_(

@@ -30,7 +30,7 @@ GUIDE_LIMIT = 20_000  # characters of the voice guide that are shown
 async def suggestions(conversation_id: api.ConversationId, reader: Reader, services: Shared) -> Response:
     """What might be answered to the customer's last words; nothing is sent by it."""
     case = await run_in_threadpool(_case, services, reader, conversation_id)
-    advice = await assistant.advise(services.brain, case[0]) if case[0] else assistant.Advice([])
+    advice = await assistant.advise(services, case[0]) if case[0] else assistant.Advice([])
     return page("suggestions.html", times_of(services, reader.language), advice=advice)
 
 
@@ -115,7 +115,7 @@ def delete(reply_id: api.ConversationId, writer: Writer, services: Shared) -> Re
     """Deletes one."""
 
     def act(session: Session, agent: Agent) -> None:
-        saved.delete(session, reply_id, agent)
+        saved.delete(session, reply_id, agent, services.clock())
 
     return _settle(services, writer, act, reply_id, {})
 

@@ -3,9 +3,11 @@
 Off by default: a small team picks by hand. `round_robin` gives the most urgent, then the longest waiting
 to whoever was given one longest ago; `team` gives a conversation that a team was named for to its members
 only. Only agents who are there and have room get any, however many workers route at once: on PostgreSQL
-one of them at a time does (advisory lock 7204), SQLite has one writer anyway.
+one of them at a time does (an advisory lock), SQLite has one writer anyway.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,25 +17,25 @@ from sqlalchemy.orm import Session, lazyload
 
 from bot import live
 from bot.desk import audit, conversations, presence
-from bot.domain.words import Author, Reason, State
+from bot.domain.words import Author, Reason, State, Status
 from bot.runtime import Care
 from bot.services import Services
 from bot.store import queries
-from bot.store.care import Assignment, Handling, Presence, TeamMember
-from bot.store.tables import Agent, Conversation, HandOff
+from bot.store.care import Assignment, Handling, Presence, Team, TeamMember
+from bot.store.tables import Agent, Conversation, HandOff, Message
 
 BATCH = 50
-ONE_AT_A_TIME = 7204  # PostgreSQL's advisory lock
+ONE_AT_A_TIME = 7205  # PostgreSQL's advisory lock
 log = structlog.get_logger()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Candidate:
-    """An agent who is there, and how many more conversations they may be given."""
+    """An agent who is there and has room for another conversation."""
 
     agent: Agent
-    room: int
     given_at: datetime | None
+    teams: frozenset[int]
 
 
 def work(services: Services) -> int:
@@ -41,11 +43,22 @@ def work(services: Services) -> int:
     now, care = services.clock(), services.care
     if not _is_needed(services, now):
         return 0
+    with _alone(services) as session:
+        moved = give_up_left(session, timedelta(minutes=care.return_minutes), now)
+    while care.routing != "off":
+        with _alone(services) as session:
+            if not give_next(session, care, now):
+                break
+        moved += 1
+    return moved
+
+
+@contextmanager
+def _alone(services: Services) -> Iterator[Session]:
     with services.store.unit_of_work() as session:
         if not services.store.is_sqlite:
             session.execute(sa.text(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})"))
-        moved = give_up_left(session, timedelta(minutes=care.return_minutes), now)
-        return moved + (give_away(session, care, now) if care.routing != "off" else 0)
+        yield session
 
 
 def _is_needed(services: Services, now: datetime) -> bool:
@@ -57,49 +70,50 @@ def _is_needed(services: Services, now: datetime) -> bool:
             return True
         if care.routing == "off":
             return False
-        waits = sa.select(Conversation.id).where(Conversation.state == State.WAITING).limit(1)
-        return session.scalar(waits) is not None and any(c.room > 0 for c in _candidates(session, care, now))
+        able = _candidates(session, care, now)
+        return bool(able) and session.execute(_waiting(able, care)).first() is not None
 
 
-def give_away(session: Session, care: Care, now: datetime) -> int:
-    """Gives waiting conversations to agents who have room; returns how many."""
-    candidates = _candidates(session, care, now)
-    given = 0
-    for conversation_id, team_id in _waiting(session):
-        able = [one for one in candidates if one.room > 0]
-        if not able:
-            break
-        if care.routing == "team" and team_id is not None:
-            members = set(
-                session.scalars(sa.select(TeamMember.agent_id).where(TeamMember.team_id == team_id))
-            )
-            able = [one for one in able if one.agent.id in members]
-        if not able:
-            continue
-        chosen = min(able, key=lambda one: (one.given_at is not None, one.given_at or now, one.agent.id))
-        if _give(session, conversation_id, chosen, care.routing, now):
-            given += 1
-    return given
+def give_next(session: Session, care: Care, now: datetime) -> bool:
+    """Gives the most urgent conversation that somebody has room for; says whether there was one.
+
+    One in a transaction: so it may wait for one that is locked, instead of giving a less urgent one away.
+    """
+    able = _candidates(session, care, now)
+    while able and (found := session.execute(_waiting(able, care)).first()):
+        conversation_id, team_id = found
+        fit = [one for one in able if team_id is None or care.routing != "team" or team_id in one.teams]
+        chosen = min(fit, key=lambda one: (one.given_at is not None, one.given_at or now, one.agent.id))
+        # A moment apart, so that what is given at the same time goes to the next in turn.
+        at = max([now, *(one.given_at for one in able if one.given_at)]) + timedelta(microseconds=1)
+        if _give(session, conversation_id, chosen.agent, care.routing, now, at):
+            return True
+    return False
 
 
-def _give(session: Session, conversation_id: int, to: Candidate, why: str, now: datetime) -> bool:
+def _give(
+    session: Session, conversation_id: int, to: Agent, why: str, now: datetime, given_at: datetime
+) -> bool:
     """Gives one, unless somebody was faster."""
-    one = sa.select(Conversation).where(
-        Conversation.id == conversation_id, Conversation.state == State.WAITING
-    )
-    if session.scalar(queries.for_update(one, skip_locked=True)) is None:
+    one = sa.select(Conversation).where(Conversation.id == conversation_id, _may_be_given())
+    if session.scalar(queries.for_update(one)) is None:
         return False
-    conversations.take(session, conversation_id, to.agent, now, "conversation_given")
-    session.add(
-        Assignment(conversation_id=conversation_id, agent_id=to.agent.id, kind="given", reason=why, at=now)
-    )
-    session.execute(sa.update(Presence).where(Presence.agent_id == to.agent.id).values(given_at=now))
-    to.room -= 1
-    # A moment apart, so that the next of the same batch goes to the next in turn.
-    to.given_at = max(now, to.given_at or now) + timedelta(microseconds=1)
+    conversations.take(session, conversation_id, to, now, "conversation_given")
+    session.add(Assignment(conversation_id=conversation_id, agent_id=to.id, kind="given", reason=why, at=now))
+    session.execute(sa.update(Presence).where(Presence.agent_id == to.id).values(given_at=given_at))
     session.flush()
-    log.info("routing.given", conversation_id=conversation_id, agent_id=to.agent.id, why=why)
+    log.info("routing.given", conversation_id=conversation_id, agent_id=to.id, why=why)
     return True
+
+
+def _may_be_given() -> sa.ColumnElement[bool]:
+    """Condition on `Conversation`: it waits, and nothing of the bot's is just being sent."""
+    sending = sa.exists().where(
+        Message.conversation_id == Conversation.id,
+        Message.author == Author.BOT,
+        Message.status == Status.SENDING,
+    )
+    return sa.and_(Conversation.state == State.WAITING, ~sending)
 
 
 def _candidates(session: Session, care: Care, now: datetime) -> list[Candidate]:
@@ -109,29 +123,37 @@ def _candidates(session: Session, care: Care, now: datetime) -> list[Candidate]:
         .scalar_subquery()
     )
     found = session.execute(
-        sa.select(Agent, sa.func.coalesce(Presence.capacity, care.capacity) - holds, Presence.given_at)
+        sa.select(Agent, Presence.given_at)
         .join(Presence, Presence.agent_id == Agent.id)
-        .where(presence.is_there(now))
+        .where(presence.is_there(now), sa.func.coalesce(Presence.capacity, care.capacity) > holds)
         .order_by(Agent.id)
-    )
-    return [Candidate(agent, room, given_at) for agent, room, given_at in found]
+    ).all()
+    teams: dict[int, set[int]] = {agent.id: set() for agent, _ in found}
+    members = sa.select(TeamMember.agent_id, TeamMember.team_id).where(TeamMember.agent_id.in_(teams))
+    for agent_id, team_id in session.execute(members):
+        teams[agent_id].add(team_id)
+    return [Candidate(agent, given_at, frozenset(teams[agent.id])) for agent, given_at in found]
 
 
-def _waiting(session: Session) -> list[tuple[int, int | None]]:
-    """Ids and teams of those that wait: the most urgent first, then who waits longest."""
-    found = session.execute(
-        sa.select(Conversation.id, Handling.team_id)
+def _waiting(able: Sequence[Candidate], care: Care) -> sa.Select[int, int | None]:
+    """Id and team of what any of these agents may be given: the most urgent first, then who waits longest.
+
+    A team that was retired is nobody's: what was its own is anybody's.
+    """
+    theirs = sa.or_(Team.id.is_(None), Team.id.in_({team for one in able for team in one.teams}))
+    return (
+        sa.select(Conversation.id, Team.id)
         .outerjoin(Handling, Handling.conversation_id == Conversation.id)
+        .outerjoin(Team, sa.and_(Team.id == Handling.team_id, Team.retired_at.is_(None)))
         .outerjoin(HandOff, sa.and_(HandOff.conversation_id == Conversation.id, HandOff.ended_at.is_(None)))
-        .where(Conversation.state == State.WAITING)
+        .where(_may_be_given(), theirs if care.routing == "team" else sa.true())
         .order_by(
             sa.func.coalesce(Handling.priority, 1).desc(),
             sa.func.coalesce(HandOff.at, Conversation.last_message_at),
             Conversation.id,
         )
-        .limit(BATCH)
+        .limit(1)
     )
-    return [(conversation_id, team_id) for conversation_id, team_id in found]
 
 
 def give_up_left(session: Session, patience: timedelta, now: datetime) -> int:

@@ -122,7 +122,8 @@ def save(
 ) -> Rule:
     """Writes a rule, as a draft or live. Raises BadInput, NotFound or Conflict (too many)."""
     check(draft)
-    if draft.team_id is not None and session.get(Team, draft.team_id) is None:
+    team = session.get(Team, draft.team_id) if draft.team_id is not None else None
+    if draft.team_id is not None and (team is None or team.retired_at):
         raise BadInput("There is no such team.")
     rule = _rule(session, rule_id) if rule_id is not None else Rule()
     before = as_dict(session, rule) if rule_id is not None else None

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bot.desk import audit
 from bot.desk.words import LANGUAGES
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound
 from bot.store.desk_tables import SavedReply
@@ -29,6 +31,7 @@ def create(session: Session, agent: Agent, name: str, texts: Mapping[str, str], 
     reply = SavedReply(agent=agent, updated_at=now, version=1)
     reply.name, reply.texts = _checked(name, texts)
     session.add(reply)
+    audit.note(session, agent, "reply_add", reply.name, now, after=_kept(reply))
     return reply
 
 
@@ -48,14 +51,18 @@ def change(
     reply = _mine(session, reply_id, agent)
     if reply.version != version:
         raise Conflict("A colleague has changed it meanwhile. Look at it and save again.")
+    before = _kept(reply)
     reply.name, reply.texts = _checked(name, texts)
     reply.version, reply.updated_at = version + 1, now
+    audit.note(session, agent, "reply_change", reply.name, now, before, _kept(reply))
     return reply
 
 
-def delete(session: Session, reply_id: int, agent: Agent) -> None:
+def delete(session: Session, reply_id: int, agent: Agent, now: datetime) -> None:
     """Deletes one. Raises NotFound or NotAllowed."""
-    session.delete(_mine(session, reply_id, agent))
+    reply = _mine(session, reply_id, agent)
+    session.delete(reply)
+    audit.note(session, agent, "reply_delete", reply.name, now, before=_kept(reply))
 
 
 def may_change(reply: SavedReply, agent: Agent) -> bool:
@@ -78,6 +85,11 @@ def filled(text: str, values: Mapping[str, str | None]) -> str:
 def unfilled(text: str) -> list[str]:
     """The variables that are still in a text."""
     return [name for name in _VARIABLE.findall(text) if name in VARIABLES]
+
+
+def _kept(reply: SavedReply) -> dict[str, Any]:
+    """As the audit trail has it."""
+    return {"name": reply.name, **reply.texts}
 
 
 def _mine(session: Session, reply_id: int, agent: Agent) -> SavedReply:

@@ -20,6 +20,10 @@ from bot.services import Services
 log = structlog.get_logger()
 
 
+class SupervisorsOnly(NotAllowed):
+    """An agent may not do this."""
+
+
 class Page(APIRoute):
     """A route whose errors are pages, and which sends whoever isn't logged in to the log-in page."""
 
@@ -32,14 +36,12 @@ class Page(APIRoute):
                 response: Response = await handle(request)
             except NotLoggedIn:
                 return to_login(request)
-            except NotFound:
-                return _error(request, 404)
             except RequestValidationError:
                 return _error(request, 404 if request.method == "GET" else 422)
-            except BadInput:
-                return _error(request, 422)
-            except NotAllowed:
-                return _error(request, 403)
+            except SupervisorsOnly:
+                return _error(request, 403, "supervisors")
+            except (NotFound, BadInput, Conflict, NotAllowed) as error:
+                return _error(request, status_of(error))
             except StoreDown as error:
                 log.error("request.failed", error=str(error))
                 return _error(request, 503)
@@ -74,9 +76,10 @@ def times_of(services: Services, language: str = "en") -> Times:
     return Times(services.clock(), services.settings.time_zone, language)
 
 
-def status_of(error: BadInput | Conflict | NotAllowed) -> int:
+def status_of(error: NotFound | BadInput | Conflict | NotAllowed) -> int:
     """The HTTP status of what couldn't be done."""
-    return 409 if isinstance(error, Conflict) else 422 if isinstance(error, BadInput) else 403
+    statuses = {NotFound: 404, BadInput: 422, Conflict: 409}
+    return next((status for kind, status in statuses.items() if isinstance(error, kind)), 403)
 
 
 def to_login(request: Request) -> Response:
@@ -89,7 +92,8 @@ def to_login(request: Request) -> Response:
     return RedirectResponse(f"/desk/login?{urlencode({'next': wanted})}", 303)
 
 
-def _error(request: Request, status: int) -> Response:
+def _error(request: Request, status: int, kind: str | None = None) -> Response:
+    """The page that explains it; `kind` where its words aren't just the status's."""
     services: Services = request.app.state.services
     language = chosen(None, request.headers.get("accept-language", ""))
-    return page("error.html", times_of(services, language), status, status=status)
+    return page("error.html", times_of(services, language), status, kind=kind or status)

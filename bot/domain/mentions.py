@@ -7,11 +7,13 @@ to a word and Japanese writes without spaces, so there a phrase is found inside 
 it is spaced.
 """
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 LONGEST = 80  # characters of a phrase
 MOST = 60  # phrases of one rule
+_SPACELESS = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # kana, Chinese characters, Hangul: for a pattern
 _JOINED = ("HANGUL", "CJK", "HIRAGANA", "KATAKANA")  # how Unicode begins the names of their letters
 
 
@@ -31,6 +33,25 @@ def mentions(text: str, phrases: Iterable[str]) -> str | None:
         ):
             return phrase
     return None
+
+
+def addressed(text: str, names: Collection[str]) -> set[str]:
+    """Which of these names a text addresses with @, whatever their case; at each @ the longest.
+
+    Korean and Japanese put particles right after a name, so a name doesn't go on over their letters.
+    """
+    longest_first = sorted({name.casefold() for name in names} - {""}, key=len, reverse=True)
+    if not longest_first:
+        return set()
+    pattern = f"(?<![\\w@])@({'|'.join(map(_whole, longest_first))})"
+    found = set(re.findall(pattern, text.casefold()))
+    return {name for name in names if name.casefold() in found}
+
+
+def _whole(name: str) -> str:
+    """The pattern of a name that no longer word begins with, in languages that put spaces between words."""
+    is_joined = re.match(f"[{_SPACELESS}]", name[-1])
+    return re.escape(name) + ("" if is_joined else f"(?![^\\W{_SPACELESS}])")
 
 
 def _has_words(text: str, wanted: str) -> bool:

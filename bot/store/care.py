@@ -117,7 +117,7 @@ class Presence(Table):
     agent_id: Mapped[int] = mapped_column(ForeignKey("agent.id"), primary_key=True)
     available: Mapped[bool] = mapped_column(default=False)
     since: Mapped[datetime]  # when `available` changed
-    seen_at: Mapped[datetime]  # when a page of theirs was last connected
+    seen_at: Mapped[datetime]  # when a page or program of theirs last called
     capacity: Mapped[int | None]  # None: the shop's default
     given_at: Mapped[datetime | None]  # when routing last gave them one: the round robin's order
 
@@ -196,7 +196,7 @@ class RatingRequest(Table):
 
     conversation_id: Mapped[int] = mapped_column(ForeignKey("conversation.id"), primary_key=True)
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agent.id"))  # who asked for it
-    at: Mapped[datetime]
+    at: Mapped[datetime]  # when it was asked for; on Messenger: not to be sent before
     sent_at: Mapped[datetime | None]  # on Messenger: when Meta was asked to show it
     error: Mapped[str | None] = mapped_column(String(200))
 
@@ -220,7 +220,7 @@ class AuditEntry(Table):
     at: Mapped[datetime]
     agent_id: Mapped[int | None] = mapped_column(ForeignKey("agent.id"))
     agent: Mapped[str] = mapped_column(String(200))  # the name as it was
-    what: Mapped[str] = mapped_column(String(40))  # bot.desk.audit.What
+    what: Mapped[str] = mapped_column(String(40))  # a word that bot/desk/words/shift explains
     subject: Mapped[str] = mapped_column(String(200))
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]

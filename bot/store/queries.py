@@ -1,5 +1,7 @@
 """Reads, and the few writes that more than one module needs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload, lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 
+from bot.domain.errors import Conflict
 from bot.domain.words import Author, Channel, Ending, Reason, State, Status, Topic, more_pressing
 from bot.store.tables import Conversation, HandOff, Identity, Message, Part
 
@@ -15,14 +18,7 @@ TAKEN = "a person took the conversation"  # the error of what the bot was kept f
 
 def replies_used(session: Session, conversation_id: int) -> int:
     """How many of the two replies are spent."""
-    return (
-        session.scalar(
-            sa.select(sa.func.count()).where(
-                Message.conversation_id == conversation_id, Message.reply_no.is_not(None)
-            )
-        )
-        or 0
-    )
+    return session.scalar(_REPLIES, {"conversation": conversation_id}) or 0
 
 
 def said_by_us(session: Session, conversation_id: int) -> tuple[int, Author | None]:
@@ -95,6 +91,27 @@ def open_conversation(session: Session, identity: Identity) -> Conversation | No
     if found and found.identity_id == identity.id:
         set_committed_value(found, "identity", identity)
     return found
+
+
+def conversation_with(session: Session, identity: Identity) -> Conversation | None:
+    """The open conversation that goes to this identity, not to another of the same contact."""
+    mine = sa.select(Conversation).where(Conversation.identity_id == identity.id)
+    found = session.scalar(for_update(mine.where(Conversation.state != State.CLOSED)))
+    if found:
+        set_committed_value(found, "identity", identity)
+    return found
+
+
+@contextmanager
+def one_open_at_a_time() -> Iterator[None]:
+    """A contact's second open conversation on a channel, which the database refuses, is a Conflict.
+
+    The transaction is lost then, and whoever flushes does it within.
+    """
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise Conflict("The customer has written just now. Look at it, then try again.") from None
 
 
 def open_hand_off(session: Session, conversation_id: int) -> HandOff | None:
@@ -203,8 +220,9 @@ _OPEN = {
     for channel in Channel
 }
 _HERE = Message.conversation_id == sa.bindparam("conversation")
+_REPLIES = sa.select(sa.func.count()).where(_HERE, Message.reply_no.is_not(None))
 _SAID_BY_US = sa.select(
-    sa.select(sa.func.count()).where(_HERE, Message.reply_no.is_not(None)).scalar_subquery(),
+    _REPLIES.scalar_subquery(),
     sa.select(Message.author)
     .where(
         _HERE,

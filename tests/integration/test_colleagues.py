@@ -5,12 +5,16 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from bot import courtesy
+from bot.channels.graph import Answer, Outcome
+from bot.courtesy import Guest
 from bot.desk import contacts, detail, looking, saved, stream
 from bot.desk import conversations as desk
 from bot.desk.wording import words
-from bot.desk.words import LANGUAGES
+from bot.desk.words import LANGUAGES, said
 from bot.domain.errors import BadInput, Conflict, Held, NotAllowed, NotFound
 from bot.domain.words import Channel, Ending, State
+from bot.filing import Kind
 from bot.store import queries
 from bot.store.care import AuditEntry
 from bot.store.desk_tables import Act, Deed
@@ -288,7 +292,7 @@ def test_a_saved_reply_is_changed_by_its_author_and_by_supervisors_and_never_ove
         with pytest.raises(Conflict):
             saved.change(session, reply.id, anna, "Greeting", texts, 1, shop.now)
         assert (reply.name, reply.texts) == ("Hello", {"en": "Hi {name}"})
-        saved.delete(session, reply.id, anna)
+        saved.delete(session, reply.id, anna, shop.now)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +304,47 @@ def test_a_saved_reply_that_nobody_could_use_is_refused(shop: Shop, name: str, t
     agent = shop.agent("Anna")
     with shop.store.unit_of_work() as session, pytest.raises(BadInput):
         saved.create(session, session.get_one(Agent, agent.id), name, texts, shop.now)
+
+
+def trail(shop: Shop) -> list[AuditEntry]:
+    with shop.store.read() as session:
+        return list(session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)))
+
+
+def test_who_changes_what_everybody_answers_with_is_on_record(shop: Shop):
+    agent = shop.agent("Anna").id
+    with shop.store.unit_of_work() as session:
+        anna = session.get_one(Agent, agent)
+        reply = saved.create(session, anna, "Greeting", {"en": "Hello", "ko": "안녕하세요"}, shop.now)
+        session.flush()
+        saved.change(session, reply.id, anna, "Greeting", {"en": "Hi", "ko": "안녕하세요"}, 1, shop.now)
+        saved.delete(session, reply.id, anna, shop.now)
+    assert [(one.what, one.agent, one.subject, one.before, one.after) for one in trail(shop)] == [
+        ("reply_add", "Anna", "Greeting", None, {"name": "Greeting", "en": "Hello", "ko": "안녕하세요"}),
+        ("reply_change", "Anna", "Greeting", {"en": "Hello"}, {"en": "Hi"}),
+        ("reply_delete", "Anna", "Greeting", {"name": "Greeting", "en": "Hi", "ko": "안녕하세요"}, None),
+    ]
+    for language in LANGUAGES:
+        assert all(one.what in words(language)["audit"]["words"] for one in trail(shop))
+
+
+def test_who_makes_one_customer_of_two_is_on_record_and_no_name_with_it(shop: Shop):
+    mina, stranger = on_two_channels(shop)
+    merge = joined(shop, contacts.merge, mina, stranger)
+    joined(shop, contacts.undo, merge)
+    joined(shop, contacts.merge, mina, stranger)
+    joined(shop, contacts.split, mina, shop.conversation("m").identity_id)
+    fresh = shop.conversation("m").contact_id
+    assert [(one.what, one.after["kind"], one.after["other"]) for one in trail(shop) if one.after] == [
+        ("contact_merge", "merge", stranger),
+        ("contact_undo", "merge", stranger),
+        ("contact_merge", "merge", stranger),
+        ("contact_split", "split", fresh),
+    ]
+    assert {(one.subject, one.agent) for one in trail(shop)} == {(f"#{shop.conversation('m').id}", "Anna")}
+    assert "mina" not in str([(one.before, one.after) for one in trail(shop)]).lower()
+    for language in LANGUAGES:
+        assert all(one.what in words(language)["audit"]["words"] for one in trail(shop))
 
 
 def test_variables_are_filled_in_and_what_is_not_known_stays_to_be_seen():
@@ -341,3 +386,81 @@ def test_a_conversation_moves_along_only_with_a_customer_whom_the_shop_vouches_f
         open_ones = session.scalars(sa.select(Conversation).where(Conversation.state != State.CLOSED)).all()
         threads = {one.identity.thread for one in open_ones}
     assert threads == ({"desk"} if second else {"phone", "desk"})
+
+
+def on_one_page(shop: Shop) -> tuple[int, int]:
+    """Two people on Messenger, merged by mistake while only a's conversation was open: their conversations."""
+    for who in "ab":
+        shop.hears("upset", who, channel=Channel.MESSENGER, account="page")
+    a, b = shop.conversation("a"), shop.conversation("b")
+    shop.does("Ben", desk.resolve, "b")
+    joined(shop, contacts.merge, a.contact_id, b.contact_id)
+    return a.id, b.id
+
+
+def test_after_a_mistaken_merge_what_happens_in_one_chat_changes_nothing_in_the_other(shop: Shop):
+    on_one_page(shop)
+    page = {"channel": Channel.MESSENGER, "account": "page"}
+    before = len(shop.events())
+    shop.now += timedelta(minutes=1)
+    shop.writes("", "b", kind=Kind.THREAD, owner="other", **page)
+    assert shop.state("a") is State.WAITING, "nobody elsewhere answers a"
+    shop.writes("", "b", kind=Kind.READ, until=shop.now.isoformat(), **page)
+    shop.writes("", "b", kind=Kind.DELIVERED, until=shop.now.isoformat(), **page)
+    shop.writes("", "b", kind=Kind.REFERRAL, referral={"ref": "ad"}, **page)
+    assert len(shop.events()) == before
+    shop.writes("", "a", kind=Kind.THREAD, owner="other", **page)
+    shop.writes("", "b", kind=Kind.THREAD, owner="us", **page)
+    assert (shop.state("a"), shop.conversation("a").agent_id) == (State.AGENT, None)
+    shop.writes("", "a", kind=Kind.THREAD, owner="us", **page)
+    assert shop.state("a") is State.BOT
+
+
+def test_a_name_that_the_channel_tells_is_shown_in_its_own_chat(shop: Shop):
+    a, _ = on_one_page(shop)
+    with shop.store.read() as session:
+        b = session.scalars(sa.select(Identity).where(Identity.thread == "b")).one()
+    before = shop.events()[-1].id
+    courtesy._named(shop.services, Guest(b.id, "page", "b"), Answer(Outcome.SENT, ""), "Bora")
+    assert [one for one in shop.events() if one.id > before and one.conversation_id == a] == []
+
+
+def test_a_merge_is_not_undone_into_two_open_conversations_on_one_channel(shop: Shop):
+    shop.writes("hello", "one")
+    shop.writes("hello", "two")
+    one, two = shop.conversation("one").contact_id, shop.conversation("two").contact_id
+    shop.does("Anna", desk.resolve, "one")
+    merge = joined(shop, contacts.merge, one, two)
+    with shop.store.unit_of_work() as session:
+        left = session.get_one(Contact, two)
+        tab = Identity(contact=left, channel=Channel.WEB, account="web", thread="tab", created_at=shop.now)
+        session.add(tab)
+    shop.writes("hello", "tab")
+    with pytest.raises(Conflict, match="resolve one first"):
+        joined(shop, contacts.undo, merge)
+    shop.does("Anna", desk.resolve, "tab")
+    joined(shop, contacts.undo, merge)
+    assert shop.conversation("two").contact_id == two
+
+
+def test_who_writes_between_the_look_and_the_change_is_a_conflict_and_no_failure(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    shop.hears("upset", "one")
+    shop.hears("upset", "two")
+    pair = shop.conversation("one").contact_id, shop.conversation("two").contact_id
+    monkeypatch.setattr(contacts, "_check_free", lambda *_: None)
+    with pytest.raises(Conflict, match="just now"):
+        joined(shop, contacts.merge, *pair)
+    shop.does("Anna", desk.resolve, "one")
+    first = shop.conversation("one").id
+    shop.writes("me again", "one")
+    monkeypatch.setattr(queries, "open_conversation", lambda *_: None)
+    agent = shop.agent("Anna").id
+    with pytest.raises(Conflict, match="just now"), shop.store.unit_of_work() as session:
+        desk.reopen(session, first, session.get_one(Agent, agent), shop.now)
+    for language in set(LANGUAGES) - {"en"}:
+        said_there = said(
+            Conflict("The customer has written just now. Look at it, then try again."), language
+        )
+        assert "customer" not in said_there

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from bot import turns
 from bot.desk import agents, api, dead_letters
 from bot.desk import conversations as desk
+from bot.desk.wording import words
+from bot.desk.words import LANGUAGES
 from bot.domain.errors import Conflict, NotFound
 from bot.domain.words import Channel, State, Status
-from bot.store.tables import Agent, Message
+from bot.store.care import AuditEntry
+from bot.store.tables import Agent, Conversation, Message
 from tests.meta import HANG_UP, OK, GraphServer
 from tests.mortal import CUSTOMER, Walk
 from tests.support import Server, Shop, wait_for
@@ -31,6 +35,7 @@ class Page(Walk):
         self.decided()
         self.delivered()
         self.mood = OK
+        self.shop.agent("Anna")
 
     @property
     def answer(self) -> Message:
@@ -55,31 +60,47 @@ def test_an_unknown_delivery_is_shown_and_its_echo_takes_it_away(page: Page):
         assert dead_letters.listed(session).deliveries == []
 
 
+def anna(session: Session, shop: Shop) -> Agent:
+    return session.scalars(sa.select(Agent).where(Agent.name == "Anna")).one()
+
+
+def trail(shop: Shop) -> list[str]:
+    """What the audit trail says, the customer's conversation named and nothing that was said."""
+    with shop.store.read() as session:
+        found = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)).all()
+        assert {one.subject for one in found} == {f"#{session.scalar(sa.select(Conversation.id))}"}
+    for language in LANGUAGES:
+        assert all(one.what in words(language)["audit"]["words"] for one in found)
+    assert not any("answer" in str(one.before) for one in found)
+    return [one.what for one in found]
+
+
 def test_a_person_may_have_it_sent_again_once(page: Page):
     with page.shop.store.unit_of_work() as session:
-        dead_letters.send_again(session, page.answer.public_id, page.shop.now)
+        dead_letters.send_again(session, page.answer.public_id, anna(session, page.shop), page.shop.now)
     with page.shop.store.unit_of_work() as session, pytest.raises(NotFound):  # a double click
-        dead_letters.send_again(session, page.answer.public_id, page.shop.now)
+        dead_letters.send_again(session, page.answer.public_id, anna(session, page.shop), page.shop.now)
     page.delivered()
     assert page.answer.status is Status.SENT
     assert len(page.graph.sent) == 2
+    assert trail(page.shop) == ["letter_send_again"]
 
 
 def test_but_not_where_the_bot_may_not_speak_any_more(page: Page):
     page.shop.takes("Anna", CUSTOMER)
     with page.shop.store.unit_of_work() as session, pytest.raises(Conflict):
-        dead_letters.send_again(session, page.answer.public_id, page.shop.now)
+        dead_letters.send_again(session, page.answer.public_id, anna(session, page.shop), page.shop.now)
     page.delivered()
     assert len(page.graph.sent) == 1
 
 
 def test_or_let_it_go(page: Page):
-    anna = page.shop.agent("Anna")
     with page.shop.store.unit_of_work() as session:
-        dead_letters.let_go(session, page.answer.public_id, session.get_one(Agent, anna.id), page.shop.now)
+        dead_letters.let_go(session, page.answer.public_id, anna(session, page.shop), page.shop.now)
     with page.shop.store.read() as session:
         assert dead_letters.listed(session).deliveries == []
     assert page.answer.status is Status.UNKNOWN  # still nobody knows
+    assert trail(page.shop) == ["letter_let_go"]
 
 
 def test_a_customer_whose_answer_may_be_lost_is_handed_to_a_person(page: Page):
@@ -123,13 +144,15 @@ def test_a_turn_that_failed_again_and_again_may_be_tried_again(shop: Shop):
     with shop.store.read() as session:
         (turn,) = dead_letters.listed(session).turns
     assert turn.turn_error == "the worker died"
+    shop.agent("Anna")
     with shop.store.unit_of_work() as session:
-        dead_letters.decide_again(session, turn.id, shop.now)
+        dead_letters.decide_again(session, turn.id, anna(session, shop), shop.now)
     shop.work()
     assert shop.replies() == ["answer return_policy"]
+    assert trail(shop) == ["letter_decide_again"]
     assert (shop.state(), shop.reason()) == (State.BOT, None)
     with shop.store.unit_of_work() as session, pytest.raises(NotFound):
-        dead_letters.decide_again(session, turn.id, shop.now)
+        dead_letters.decide_again(session, turn.id, anna(session, shop), shop.now)
 
 
 def test_it_can_be_done_at_the_desk(server: Server):

@@ -1,14 +1,16 @@
 """What an agent sees of a hand-off at one glance, and what the assistant suggests."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from bot.desk import assistant, detail, saved
 from bot.desk.assistant import Advice
 from bot.domain.words import Author, Topic
+from bot.store.engine import Store
 from bot.store.tables import Agent
-from tests.support import Shop
+from tests.support import PlainBrain, Shop, settings_for
 
 
 def seen(shop: Shop, who: str = "mina") -> detail.Detail:
@@ -72,7 +74,7 @@ def advice(shop: Shop) -> Advice:
     with shop.store.read() as session:
         case = assistant.case_of(session, it, agent.name, shop.settings, shop.now.date())
     assert case is not None
-    return asyncio.run(assistant.advise(shop.brain, case))
+    return asyncio.run(assistant.advise(shop.services, case))
 
 
 def saved_as(shop: Shop, name: str, **texts: str) -> None:
@@ -126,6 +128,54 @@ def test_without_the_reader_saved_replies_are_found_by_their_words(shop: Shop):
     found = advice(shop)
     assert not found.by_meaning
     assert [one.text for one in found.suggestions] == ["A new one is on its way."]
+
+
+class Encoder(PlainBrain):
+    """Notes what it was asked to encode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded: list[str] = []
+
+    async def encode(self, texts: list[str]) -> list[list[float]]:
+        self.encoded += texts
+        return await super().encode(texts)
+
+
+def test_a_text_is_encoded_once_in_a_shop_and_anew_in_the_next(store: Store, tmp_path: Path):
+    first, second = (Shop(store, settings_for(tmp_path), brain=Encoder()) for _ in range(2))
+    saved_as(first, "lamp shades", en="We have them.")
+    first.writes("lamp shades please")
+    for _ in range(2):
+        advice(first)
+    assert sorted(first.brain.encoded) == ["We have them.", "lamp shades", "lamp shades please"]
+    advice(second)
+    assert sorted(second.brain.encoded) == sorted(first.brain.encoded)
+
+
+def test_a_saved_reply_that_was_changed_or_deleted_is_not_suggested_as_it_was(shop: Shop):
+    saved_as(shop, "lamp shades", en="We have them.")
+    saved_as(shop, "lamp shade", en="In every colour.")
+    shop.writes("lamp shades please")
+    assert {one.text for one in advice(shop).suggestions} == {"We have them.", "In every colour."}
+    agent = shop.agent("Anna").id
+    with shop.store.unit_of_work() as session:
+        anna = session.get_one(Agent, agent)
+        kept, gone = saved.listed(session)
+        saved.change(session, kept.id, anna, kept.name, {"en": "In some colours."}, 1, shop.now)
+        saved.delete(session, gone.id, anna, shop.now)
+    assert [one.text for one in advice(shop).suggestions] == ["In some colours."]
+
+
+def test_what_others_suggestions_push_out_meanwhile_is_not_missed(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(assistant, "KEPT", 2)
+    saved_as(shop, "lamp shades", en="We have them.")
+    shop.writes("lamp shades please")
+    for _ in range(3):
+        assert [one.text for one in advice(shop).suggestions] == ["We have them."]
+        assert len(shop.services.vectors) == 2
 
 
 def test_who_has_said_nothing_in_words_gets_no_suggestion(shop: Shop):

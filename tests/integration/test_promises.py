@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from bot.desk import care, promises
+from bot.desk import care, promises, rules
 from bot.desk import conversations as desk
 from bot.desk.promises import Line
 from bot.domain.errors import BadInput
@@ -158,3 +158,34 @@ def test_each_hand_off_has_its_own_promise(shop: Shop):
     assert due(shop).at == hand_off_at(shop) + timedelta(hours=1)
     with shop.store.read() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Promise)) == 2
+
+
+def puts_live(shop: Shop, phrase: str, priority: int) -> None:
+    draft = rules.Draft(name=phrase, phrases=(phrase,), priority=priority)
+    supervise(shop, lambda session, by, now: rules.save(session, by, draft, now, live=True))
+
+
+def test_a_priority_that_a_rule_sets_is_a_new_promise_too(shop: Shop):
+    supervise(shop, promises.set_target, None, 3, 15, 60)
+    puts_live(shop, "broken", 3)
+    shop.hears("upset")
+    assert due(shop).at == hand_off_at(shop) + timedelta(hours=1)
+    shop.writes("it arrived broken")
+    assert due(shop).at == hand_off_at(shop) + timedelta(minutes=15)
+    before = due(shop)
+    supervise(shop, promises.set_target, None, 3, 5, 60)
+    shop.writes("quite broken")
+    assert due(shop) == before, "the rule was carried out already"
+
+
+def test_what_was_raised_stays_raised_when_a_rule_makes_it_urgent(shop: Shop):
+    puts_live(shop, "broken", 3)
+    shop.hears("upset")
+    due(shop)
+    shop.now += timedelta(minutes=46)
+    assert due(shop).escalated
+    shop.writes("it arrived broken")
+    assert due(shop).escalated
+    with shop.store.read() as session:
+        assert session.get_one(Handling, shop.conversation().id).priority == 3
+        assert promises.risk(session, shop.now).conversation_ids == [shop.conversation().id]

@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bot import accounts, delivery, inbox, live, turns
+from bot.desk import contacts, conversations
+from bot.domain.errors import Conflict
 from bot.domain.words import Author, Channel, State, Status
 from bot.filing import Times, file_item
 from bot.store import queries
-from bot.store.tables import Conversation, Event, InboxItem
+from bot.store.tables import Agent, Conversation, Event, InboxItem
 from tests.support import Shop, wait_for
 
 CUSTOMERS = [f"customer-{number}" for number in range(12)]
@@ -185,3 +187,58 @@ def test_a_commit_that_comes_between_filings_look_and_its_row_costs_no_message(
     shop.writes("hello")
     assert len(tried) == 2
     assert [message.text for message in shop.messages()] == ["hello"]
+
+
+@pytest.mark.parametrize("verb", [contacts.merge, contacts.split])
+def test_who_writes_while_their_contact_is_moved_is_found_at_the_new_one(shop: Shop, verb: object):
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    for who in ("a", "b"):
+        shop.hears("upset", who)
+        shop.does("Anna", conversations.resolve, who)
+    a, b = shop.conversation("a"), shop.conversation("b")
+    given = a.contact_id, b.contact_id
+    if verb is contacts.split:
+        with shop.store.unit_of_work() as session:
+            contacts.merge(session, *given, session.get_one(Agent, shop.agent("Anna").id), shop.now)
+        given = a.contact_id, b.identity_id
+    anna = shop.agent("Anna").id
+    with ThreadPoolExecutor(1) as pool:
+        with shop.store.unit_of_work() as session:
+            verb(session, *given, session.get_one(Agent, anna), shop.now)  # type: ignore[operator]
+            writing = pool.submit(shop.writes, "me again", "b")
+            wait_for(lambda: _somebody_waits(shop))
+        writing.result()
+    again = shop.conversation("b")
+    assert again.id > b.id
+    assert again.contact_id == again.identity.contact_id
+    assert (again.contact_id == a.contact_id) == (verb is contacts.merge)
+
+
+def test_what_was_resolved_is_not_opened_again_while_its_customer_writes(shop: Shop):
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    shop.hears("upset")
+    shop.does("Anna", conversations.resolve)
+    first, anna = shop.conversation().id, shop.agent("Anna").id
+
+    def reopens() -> None:
+        with shop.store.unit_of_work() as session:
+            conversations.reopen(session, first, session.get_one(Agent, anna), shop.now)
+
+    event = inbox.Incoming(
+        Channel.WEB, "web", "mina", "again", inbox.Kind.MESSAGE, {"text": "me again"}, shop.now
+    )
+    inbox.accept(shop.store, [event], shop.now)
+    with ThreadPoolExecutor(1) as pool:
+        with shop.store.unit_of_work() as session:
+            inbox._queue_up(session, "web", "mina", "10s")
+            item = session.scalars(sa.select(InboxItem).where(InboxItem.filed_at.is_(None))).one()
+            item.filed_at = shop.now
+            file_item(session, item, Times(shop.now, shop.settings.burst, shop.settings.idle))
+            session.flush()
+            reopening = pool.submit(reopens)
+            wait_for(lambda: _somebody_waits(shop))
+        with pytest.raises(Conflict, match="has written since"):
+            reopening.result()
+    assert [one.state for one in shop.conversations()] == [State.CLOSED, State.BOT]

@@ -9,16 +9,16 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from bot import feedback, ratings
+from bot import accounts, feedback, ratings
 from bot.channels.graph import Graph
 from bot.channels.messenger import parse
 from bot.desk import care
 from bot.desk import conversations as desk
 from bot.domain.errors import BadInput, Conflict, NotFound
-from bot.domain.words import Author, Button, Channel, State
+from bot.domain.words import Author, Button, Channel, State, Status
 from bot.filing import Kind
 from bot.store.care import Rating, RatingRequest
-from bot.store.tables import Conversation
+from bot.store.tables import Conversation, Message
 from tests.meta_page import Mock
 from tests.support import Server, Shop, wait_for
 
@@ -73,11 +73,10 @@ def test_an_agent_may_ask_for_one_all_the_same_but_not_before_the_end(shop: Shop
     shop.hears("upset")
     shop.takes("Anna")
     shop.answers("Anna", "So sorry.")
-    asks = lambda: shop.does("Anna", lambda s, c, a, now: care.ask_rating(s, a, c, now))  # noqa: E731
     with pytest.raises(Conflict):
-        asks()
+        asks(shop)
     shop.does("Anna", desk.resolve)
-    asks()
+    asks(shop)
     assert is_asked(shop, enabled=False)
 
 
@@ -136,10 +135,13 @@ def test_over_the_web_chat_it_is_part_of_the_page_and_no_message(server: Server)
     )
 
 
-def asked_on_messenger(shop: Shop, answer: httpx.Response | None = None) -> list[dict[str, Any]]:
-    """What Meta is sent when the shop asks; `PAGE`'s token is set."""
+def asked_on_messenger(
+    shop: Shop, answer: httpx.Response | None = None, after: timedelta = desk.UNDO
+) -> list[dict[str, Any]]:
+    """What Meta is sent when the shop asks some time later; `PAGE`'s token is set."""
     import json
 
+    shop.now += after
     sent: list[dict[str, Any]] = []
 
     def meta(request: httpx.Request) -> httpx.Response:
@@ -160,6 +162,18 @@ def asked_on_messenger(shop: Shop, answer: httpx.Response | None = None) -> list
 def on_messenger(shop: Shop, text: str = "ask_person", who: str = "mina") -> None:
     shop.services.runtime.care = replace(shop.services.care, privacy_url="https://shop.example/privacy")
     resolved(shop, text, who, channel=Channel.MESSENGER, account=PAGE)
+    all_sent(shop)
+
+
+def all_sent(shop: Shop) -> None:
+    """Meta has what was to be sent."""
+    with shop.store.unit_of_work() as session:
+        session.execute(sa.update(Message).values(status=Status.SENT))
+
+
+def asks(shop: Shop, who: str = "mina") -> None:
+    """Anna wishes for a rating."""
+    shop.does("Anna", lambda session, talk, agent, now: care.ask_rating(session, agent, talk, now), who)
 
 
 def test_on_messenger_metas_template_asks_once_after_a_person_resolved_it(shop: Shop):
@@ -184,6 +198,53 @@ def test_on_messenger_nobody_is_asked_who_was_upset_wrote_long_ago_or_whom_only_
     assert asked_on_messenger(shop) == []
 
 
+def test_on_messenger_nobody_is_asked_while_it_may_be_opened_again(shop: Shop):
+    on_messenger(shop)
+    assert asked_on_messenger(shop, after=desk.UNDO - timedelta(seconds=1)) == []
+    shop.does("Anna", desk.reopen)
+    assert asked_on_messenger(shop) == []
+    shop.does("Anna", desk.resolve)
+    assert asked_on_messenger(shop, after=timedelta(0)) == []
+    assert len(asked_on_messenger(shop)) == 1
+
+
+@pytest.mark.parametrize("wished", [False, True])
+def test_on_messenger_nobody_is_asked_about_the_past_who_talks_to_us_again(shop: Shop, wished: bool):
+    on_messenger(shop)
+    if wished:
+        asks(shop)
+    shop.hears("return_policy", channel=Channel.MESSENGER, account=PAGE)
+    all_sent(shop)
+    assert asked_on_messenger(shop) == []
+    assert len(shop.conversations()) == 2
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.SENDING, Status.UNKNOWN])
+def test_on_messenger_nobody_is_asked_before_the_answer_has_left(shop: Shop, status: Status):
+    on_messenger(shop)
+    with shop.store.unit_of_work() as session:
+        session.execute(sa.update(Message).where(Message.author == Author.AGENT).values(status=status))
+    assert asked_on_messenger(shop) == []
+    all_sent(shop)
+    assert len(asked_on_messenger(shop)) == 1
+
+
+def test_on_messenger_an_agents_wish_counts_whatever_the_ending_was(shop: Shop):
+    on_messenger(shop, "upset", "angry")
+    shop.hears("return_policy", "helped", channel=Channel.MESSENGER, account=PAGE)
+    all_sent(shop)
+    with pytest.raises(Conflict):
+        asks(shop, "helped")
+    shop.hears("settled", "helped", channel=Channel.MESSENGER, account=PAGE)
+    shop.services.runtime.care = replace(shop.services.care, rating=False)
+    for who in ("angry", "helped"):
+        asks(shop, who)
+        asks(shop, who)
+    asked = {body["recipient"]["id"] for body in asked_on_messenger(shop)}
+    assert asked == {"angry", "helped"}
+    assert asked_on_messenger(shop) == []
+
+
 def test_without_a_privacy_policy_messenger_is_not_asked(shop: Shop):
     on_messenger(shop)
     shop.services.runtime.care = replace(shop.services.care, privacy_url="")
@@ -197,6 +258,40 @@ def test_a_refusal_by_meta_is_kept_and_not_tried_again(shop: Shop):
     assert asked_on_messenger(shop) == []
     with shop.store.read() as session:
         assert "100" in session.scalars(sa.select(RatingRequest.error)).one()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(429, headers={"retry-after": "60"}),
+        httpx.Response(400, json={"error": {"code": 2, "message": "try again"}}),
+        httpx.Response(400, json={"error": {"code": 190, "message": "the token has expired"}}),
+    ],
+)
+def test_where_meta_took_nothing_the_customer_is_asked_later(shop: Shop, answer: httpx.Response):
+    on_messenger(shop)
+    assert len(asked_on_messenger(shop, answer)) == 1
+    assert asked_on_messenger(shop, after=timedelta(minutes=4)) == []
+    assert len(asked_on_messenger(shop, after=timedelta(minutes=1))) == 1
+    assert asked_on_messenger(shop, after=timedelta(hours=1)) == []
+    with shop.store.read() as session:
+        assert session.scalars(sa.select(RatingRequest.error)).one() is None
+
+
+def test_nobody_is_asked_for_an_account_whose_token_is_known_to_be_bad(shop: Shop):
+    on_messenger(shop)
+    with shop.store.unit_of_work() as session:
+        accounts.halt(session, PAGE, accounts.Trouble.TOKEN, "expired", shop.now)
+    assert asked_on_messenger(shop) == []
+    with shop.store.unit_of_work() as session:
+        accounts.mend(session, PAGE)
+    assert len(asked_on_messenger(shop)) == 1
+
+
+def test_nobody_is_asked_again_where_the_question_may_have_arrived(shop: Shop):
+    on_messenger(shop)
+    assert len(asked_on_messenger(shop, httpx.Response(500))) == 1
+    assert asked_on_messenger(shop, after=timedelta(hours=1)) == []
 
 
 def feedback_event(

@@ -6,13 +6,16 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
+from bot import delivery
 from bot.desk import agents, care, conversations, people, presence, routing, teams
 from bot.domain.errors import Conflict
-from bot.domain.words import State
+from bot.domain.words import Channel, State, Status
+from bot.store import queries
 from bot.store.care import Assignment, Handling
-from bot.store.tables import Agent
-from tests.support import Shop
+from bot.store.tables import Agent, Message
+from tests.support import Shop, wait_for
 
 
 def with_routing(shop: Shop, mode: str = "round_robin", **more) -> None:
@@ -285,3 +288,120 @@ def test_a_waiting_conversation_is_routed_with_the_team_that_an_agent_gave_it(sh
         care.set_team(session, by, shop.conversation("a").id, team.id, shop.now)
     routing.work(shop.services)
     assert holder(shop, "a") == "Ben"
+
+
+def team_of(shop: Shop, name: str, *members: str) -> int:
+    ids, robin = {shop.agent(member).id for member in members}, shop.agent("Robin")
+    with shop.store.unit_of_work() as session:
+        by = session.get_one(Agent, robin.id)
+        team = teams.add(session, by, name, shop.now)
+        teams.set_members(session, by, team.id, ids, shop.now)
+        return team.id
+
+
+def given_to_team(shop: Shop, who: str, team: int, priority: int = 1) -> None:
+    with shop.store.unit_of_work() as session:
+        session.add(Handling(conversation_id=shop.conversation(who).id, priority=priority, team_id=team))
+
+
+def test_nothing_is_given_while_the_bot_is_just_speaking_there(shop: Shop):
+    with_routing(shop)
+    comes(shop, "Anna")
+    shop.hears("upset", "a", channel=Channel.MESSENGER, account="page")
+    assert delivery.claim(shop.services)
+    assert routing.work(shop.services) == 0
+    with shop.store.unit_of_work() as session:
+        session.execute(sa.update(Message).values(status=Status.SENT))
+    assert routing.work(shop.services) == 1
+    assert holder(shop, "a") == "Anna"
+
+
+def test_what_a_retired_team_had_is_anybodys(shop: Shop):
+    with_routing(shop, "team")
+    comes(shop, "Anna")
+    team, robin = team_of(shop, "Parcels", "Ben"), shop.agent("Robin")
+    waits(shop, "a")
+    given_to_team(shop, "a", team)
+    assert routing.work(shop.services) == 0
+    with shop.store.unit_of_work() as session:
+        teams.retire(session, session.get_one(Agent, robin.id), team, shop.now)
+    assert routing.work(shop.services) == 1
+    assert holder(shop, "a") == "Anna"
+
+
+def test_a_team_that_is_not_there_holds_nobody_else_up(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(routing, "BATCH", 1)
+    with_routing(shop, "team")
+    comes(shop, "Anna")
+    waits(shop, "a", "b")
+    given_to_team(shop, "a", team_of(shop, "Parcels", "Ben"), priority=3)
+    routing.work(shop.services)
+    assert (holder(shop, "a"), holder(shop, "b")) == (None, "Anna")
+
+
+def test_the_most_urgent_goes_first_though_its_customer_is_just_writing(shop: Shop):
+    if shop.store.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    with_routing(shop)
+    waits(shop, "a", "b")
+    comes(shop, "Anna", capacity=1)
+    with ThreadPoolExecutor(1) as pool:
+        with shop.store.unit_of_work() as session:
+            assert queries.locked(session, shop.conversation("a").id)
+            routed = pool.submit(routing.work, shop.services)
+            wait_for(lambda: routed.done() or _somebody_waits(session))
+        routed.result()
+    assert (holder(shop, "a"), holder(shop, "b")) == ("Anna", None)
+
+
+def _somebody_waits(session: Session) -> bool:
+    return bool(session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+def calls(shop: Shop, name: str, by_page: bool = False) -> None:
+    presence.seen(shop.store, shop.agent(name).id, shop.now, by_page)
+
+
+def test_a_program_that_calls_for_an_agent_is_nobody_who_is_there(shop: Shop):
+    with_routing(shop)
+    comes(shop, "Anna", "Ben")
+    for _ in range(4):  # Anna has closed her desk; a program of hers reads on
+        shop.now += timedelta(minutes=1)
+        calls(shop, "Anna")
+        calls(shop, "Ben", by_page=True)
+    waits(shop, "a", "b")
+    routing.work(shop.services)
+    assert [holder(shop, who) for who in "ab"] == ["Ben", "Ben"]
+    calls(shop, "Anna", by_page=True)
+    waits(shop, "c")
+    routing.work(shop.services)
+    assert holder(shop, "c") == "Ben", "she says herself when she is back"
+
+
+def test_a_program_keeps_the_chats_that_it_works_on_until_it_falls_silent(shop: Shop):
+    waits(shop, "a")
+    agent = shop.agent("Program")
+    with shop.store.unit_of_work() as session:
+        agents.open_session(session, agent, shop.now)
+    calls(shop, "Program")
+    shop.takes("Program", "a")
+    for _ in range(8):
+        shop.now += timedelta(minutes=5)
+        calls(shop, "Program")
+    assert routing.work(shop.services) == 0
+    shop.now += timedelta(minutes=31)
+    assert routing.work(shop.services) == 1
+
+
+def test_a_program_that_says_so_again_and_again_stays_available(shop: Shop):
+    with_routing(shop)
+    comes(shop, "Anna")
+    agent = shop.agent("Anna")
+    for _ in range(3):
+        shop.now += timedelta(minutes=2)
+        calls(shop, "Anna")
+        with shop.store.unit_of_work() as session:
+            presence.set_available(session, agent.id, True, shop.now)
+    waits(shop, "a")
+    routing.work(shop.services)
+    assert holder(shop, "a") == "Anna"

@@ -170,3 +170,12 @@ def test_what_supervisors_do_with_rules_is_on_record(shop: Shop):
     assert entries[-1].agent == "Robin"
     assert entries[-1].before == {"phrases": ["shipping"], "live": False}
     assert entries[-1].after == {"phrases": ["delivery"], "live": True}
+
+
+def test_no_rule_sends_to_a_team_that_was_retired(shop: Shop):
+    team = supervise(shop, teams.add, "Parcels")
+    made = rule(shop, "shipping", team_id=team.id)
+    supervise(shop, rules.retire, made.id)
+    supervise(shop, teams.retire, team.id)
+    with pytest.raises(BadInput, match="no such team"):
+        rule(shop, "parcel", team_id=team.id)

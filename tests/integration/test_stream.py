@@ -13,7 +13,7 @@ from bot.domain.errors import BadInput
 from bot.domain.hours import Hours
 from bot.domain.words import Channel, Reason, State
 from bot.store.search import terms
-from bot.store.tables import Contact, Conversation
+from bot.store.tables import Agent, Contact, Conversation
 from tests.support import Shop
 
 
@@ -213,6 +213,16 @@ def test_a_note_that_names_a_colleague_brings_it_to_them(shop: Shop):
     with shop.store.unit_of_work() as session:
         stream.mark_seen(session, ben, talk, shop.now)
     assert mentions(shop, "Ben") == 0
+
+
+def test_a_note_brings_it_to_whom_it_names_in_full_and_to_nobody_who_has_left(shop: Shop):
+    for name in ("Ben", "Ben-Lee", "Cleo"):
+        shop.agent(name)
+    with shop.store.unit_of_work() as session:
+        session.execute(sa.update(Agent).where(Agent.name == "Cleo").values(deactivated_at=shop.now))
+    shop.hears("upset")
+    shop.does("Anna", desk.note, client_id="n", text="@Ben-Lee, @Cleo: please look")
+    assert [mentions(shop, who) for who in ("Ben", "Ben-Lee", "Cleo")] == [0, 1, 0]
 
 
 def mentions(shop: Shop, who: str) -> int:

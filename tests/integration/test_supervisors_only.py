@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -9,10 +10,11 @@ import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from bot.desk import agents
+from bot.desk import agents, conversations
 from bot.desk.boards.base import BOARDS
-from bot.store.care import AuditEntry, Holiday, Rule, RunSetting, Tag, Target, Team
-from bot.store.tables import Agent
+from bot.domain.words import State
+from bot.store.care import AuditEntry, Holiday, Presence, Rule, RunSetting, Tag, Target, Team
+from bot.store.tables import Agent, Conversation
 from tests.support import Server, wait_for
 
 PASSWORD = "correct horse"
@@ -251,3 +253,57 @@ def test_programs_set_presence_and_read_what_is_owed(server: Server):
         "ok",
     )
     assert ben.http.get("/api/desk/conversations/1/care").status_code == 401
+
+
+def test_what_is_owed_in_no_conversation_is_not_found(server: Server):
+    ben = server.agent("Ben")
+    assert ben.http.get("/api/desk/conversations/999/care", headers=ben.headers).status_code == 404
+
+
+def test_what_cannot_be_done_at_a_chat_is_said_on_a_page_in_the_readers_language(server: Server, anna: Desk):
+    server.visitor().posts("upset")
+    (talk,) = wait_for(lambda: waiting(server))
+    for form, status, said in (
+        ({"verb": "rating"}, 409, "그사이 바뀌었습니다"),  # it isn't over yet
+        ({"verb": "priority", "value": "9"}, 422, "입력이 부족합니다"),
+        ({"verb": "tag", "value": "999"}, 404, "페이지가 없습니다"),
+    ):
+        anna.http.headers["Accept-Language"] = "ko"
+        got = anna.post(f"/desk/conversations/{talk}/care", **form)
+        assert got.status_code == status
+        assert said in got.text
+
+
+def test_whoever_is_refused_a_chat_is_told_so_at_once(
+    server: Server, anna: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    waited: list[int] = []
+    monkeypatch.setattr(conversations, "let_it_land", lambda _store, talk: waited.append(talk))
+    ben = server.agent("Ben")
+    server.visitor().posts("upset")
+    (row,) = wait_for(ben.queue)
+    ben.does("take", row["id"])
+    assert waited == [row["id"]]
+    assert anna.post(f"/desk/conversations/{row['id']}/take").status_code == 409
+    assert waited == [row["id"]]
+    ben.does("give-back", row["id"])
+    assert anna.post(f"/desk/conversations/{row['id']}/take").status_code == 303
+    assert waited == [row["id"]] * 2
+
+
+def waiting(server: Server) -> list[int]:
+    with server.services.store.read() as session:
+        return list(session.scalars(sa.select(Conversation.id).where(Conversation.state == State.WAITING)))
+
+
+def test_only_a_page_keeps_its_agent_available(server: Server, anna: Desk):
+    ben = server.agent("Ben")
+    ben.http.post("/api/desk/presence", json={"available": True}, headers=ben.headers)
+    anna.post("/desk/presence", available="yes")
+    with server.services.store.unit_of_work() as session:
+        session.execute(sa.update(Presence).values(seen_at=server.services.clock() - timedelta(minutes=4)))
+    ben.queue()
+    anna.get("/desk")
+    with server.services.store.read() as session:
+        there = dict(session.execute(sa.select(Agent.name, Presence.available).join(Presence)).all())
+    assert there == {"Ben": False, "Anna": True}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain.mentions import mentions
+from bot.domain.mentions import addressed, mentions
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,24 @@ def test_the_first_phrase_that_is_found_is_told():
 def test_long_texts_and_what_would_be_a_costly_pattern_are_plain_words():
     assert mentions("a" * 50_000, ["a" * 79 + "b*", "(a+)+$", ".*"] * 20) is None
     assert mentions("배" * 50_000, ["배" * 79 + "송"] * 60) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("@anna please look", {"Anna"}),
+        ("@Anna Lee, please look", {"Anna Lee"}),  # and not Anna
+        ("@Anna and @Anna Lee", {"Anna", "Anna Lee"}),
+        ("cc @ANNA LEE.", {"Anna Lee"}),
+        ("@Annabel", set()),
+        ("@Anna님 @민수님", {"Anna", "민수"}),  # and not 민
+        ("@민은 어디에", {"민"}),
+        ("@José or @Joséphine", {"José"}),
+        ("@J. R. looks", {"J. R."}),
+        ("me@anna.example @@Anna Anna", set()),
+        ("", set()),
+    ],
+)
+def test_at_each_at_sign_the_longest_name_is_meant(text: str, names: set[str]):
+    assert addressed(text, ["Anna", "Anna Lee", "민", "민수", "José", "J. R.", ""]) == names
+    assert addressed(text, []) == set()

@@ -6,10 +6,14 @@ from fastapi import APIRouter, Query, Request, Response
 
 from bot.channels.web import Shared
 from bot.desk import audit, people
-from bot.desk.boards.base import Board, Supervisor, show
+from bot.desk.boards.base import Supervisor, show
+from bot.desk.web import Page
 
-router = APIRouter(prefix="/desk/audit", route_class=Board, include_in_schema=False)
-KINDS = ("agent", "team", "rule", "tag", "target", "holiday", "setting", "conversation", "rating", "report")
+router = APIRouter(prefix="/desk/audit", route_class=Page, include_in_schema=False)
+KINDS = (
+    *("agent", "team", "rule", "tag", "target", "holiday", "setting", "reply"),
+    *("conversation", "contact", "letter", "rating", "report"),
+)
 
 
 @router.get("")

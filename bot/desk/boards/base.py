@@ -7,48 +7,20 @@ is gone with the next click. `tests/integration/test_supervisors_only.py` walks 
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import structlog
 from fastapi import Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
-from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
 from bot.desk import agents, api
 from bot.desk.events import Reader
 from bot.desk.render import page
-from bot.desk.web import Writer, times_of
+from bot.desk.web import SupervisorsOnly, Writer, times_of
 from bot.desk.wording import language_of, said, words
-from bot.domain.errors import BadInput, Conflict, NotAllowed, NotFound, NotLoggedIn, StoreDown
+from bot.domain.errors import BadInput, Conflict, NotFound
 from bot.services import Services
 from bot.store.tables import Agent
 
 BOARDS = ("reports", "rules", "people", "promises", "settings", "audit")
-log = structlog.get_logger()
-
-
-class Board(APIRoute):
-    """A route whose errors are pages."""
-
-    def get_route_handler(self) -> Callable[..., Any]:
-        """FastAPI's own handler, wrapped."""
-        handle = super().get_route_handler()
-
-        async def handle_or_explain(request: Request) -> Response:
-            try:
-                response: Response = await handle(request)
-            except NotLoggedIn:
-                return RedirectResponse("/desk/login", 303)
-            except (NotFound, RequestValidationError):
-                return _error(request, 404 if request.method == "GET" else 422)
-            except NotAllowed:
-                return _error(request, 403)
-            except StoreDown as error:
-                log.error("request.failed", error=str(error))
-                return _error(request, 503)
-            return response
-
-        return handle_or_explain
 
 
 def supervisor_of(reader: Reader) -> api.Caller:
@@ -63,7 +35,7 @@ def supervising_of(writer: Writer) -> api.Caller:
 
 def _checked(caller: api.Caller) -> api.Caller:
     if caller.agent.role != "supervisor":
-        raise NotAllowed("Only supervisors may do this.")
+        raise SupervisorsOnly("Only supervisors may do this.")
     return caller
 
 
@@ -110,16 +82,3 @@ def done(
         return again(str(error), 409)
     services.runtime.reload()
     return RedirectResponse(then, 303)
-
-
-def _error(request: Request, status: int) -> Response:
-    services: Services = request.app.state.services
-    language = language_of(request)
-    return page(
-        "board_error.html",
-        times_of(services, language),
-        status,
-        t=words(language),
-        language=language,
-        status=status,
-    )

@@ -9,15 +9,16 @@ from fastapi import APIRouter, Form, Request, Response
 from bot.channels.web import Shared
 from bot.desk import agents, people, presence, teams
 from bot.desk.api import Caller
-from bot.desk.boards.base import Board, Supervising, Supervisor, done, show
+from bot.desk.boards.base import Supervising, Supervisor, done, show
 from bot.desk.boards.rules import Id, Text
+from bot.desk.web import Page
 from bot.domain.errors import BadInput
 from bot.domain.words import State
 from bot.services import Services
 from bot.store.care import Presence
 from bot.store.tables import Agent, Conversation
 
-router = APIRouter(prefix="/desk/people", route_class=Board, include_in_schema=False)
+router = APIRouter(prefix="/desk/people", route_class=Page, include_in_schema=False)
 
 
 @router.get("")

@@ -7,14 +7,15 @@ from bot import runtime
 from bot.channels.web import Shared
 from bot.desk import audit, promises
 from bot.desk.api import Caller
-from bot.desk.boards.base import Board, Supervising, Supervisor, done, show
+from bot.desk.boards.base import Supervising, Supervisor, done, show
 from bot.desk.boards.rules import Text
+from bot.desk.web import Page
 from bot.domain.errors import BadInput
 from bot.domain.words import Channel
 from bot.services import Services
 from bot.store.tables import Agent
 
-router = APIRouter(prefix="/desk/promises", route_class=Board, include_in_schema=False)
+router = APIRouter(prefix="/desk/promises", route_class=Page, include_in_schema=False)
 
 
 @router.get("")

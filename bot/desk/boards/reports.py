@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
 from bot.desk import audit, sections
-from bot.desk.boards.base import Board, Supervisor, show
+from bot.desk.boards.base import Supervisor, show
 from bot.desk.figures import Report, Span, report
 from bot.desk.sections import Section
+from bot.desk.web import Page
 from bot.desk.wording import language_of, words
 from bot.domain.errors import NotFound
 from bot.domain.open_time import OpenTime
@@ -20,7 +21,7 @@ from bot.services import Services
 from bot.store.care import Rating
 from bot.store.tables import Agent, Conversation
 
-router = APIRouter(prefix="/desk/reports", route_class=Board, include_in_schema=False)
+router = APIRouter(prefix="/desk/reports", route_class=Page, include_in_schema=False)
 DAYS = 28  # shown unless others are asked for
 LONGEST = 731
 COMMENTS = 10

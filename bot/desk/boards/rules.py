@@ -7,12 +7,13 @@ from fastapi import APIRouter, Form, Path, Request, Response
 from bot.channels.web import Shared
 from bot.desk import rules, teams
 from bot.desk.api import Caller
-from bot.desk.boards.base import Board, Supervising, Supervisor, done, show
+from bot.desk.boards.base import Supervising, Supervisor, done, show
+from bot.desk.web import Page
 from bot.domain.errors import BadInput
 from bot.domain.words import Channel, Topic
 from bot.services import Services
 
-router = APIRouter(prefix="/desk/rules", route_class=Board, include_in_schema=False)
+router = APIRouter(prefix="/desk/rules", route_class=Page, include_in_schema=False)
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Text = Annotated[str, Form(max_length=8_000)]
 

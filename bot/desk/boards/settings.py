@@ -10,12 +10,13 @@ from bot import runtime
 from bot.channels.web import Shared
 from bot.desk import audit
 from bot.desk.api import Caller
-from bot.desk.boards.base import Board, Supervising, Supervisor, done, show
+from bot.desk.boards.base import Supervising, Supervisor, done, show
 from bot.desk.boards.rules import Text
+from bot.desk.web import Page
 from bot.services import Services
 from bot.store.tables import Agent
 
-router = APIRouter(prefix="/desk/settings", route_class=Board, include_in_schema=False)
+router = APIRouter(prefix="/desk/settings", route_class=Page, include_in_schema=False)
 SHOWN = (  # in this order; opening hours have their place beside the targets
     "shop_name", "routing", "capacity", "return_minutes", "escalate_percent", "rating", "privacy_url",
     "idle_hours", "new_topic_closes",

@@ -44,9 +44,11 @@ def test_every_command_explains_itself(tmp_path: Path, command: tuple[str, ...])
 def test_orders_are_imported(tmp_path: Path):
     (tmp_path / "orders.csv").write_text(HEADER + ROW)
     done = run(tmp_path, "import-orders", str(tmp_path / "orders.csv"))
-    assert (done.returncode, done.stdout) == (0, "1 orders imported.\n")
+    assert (done.returncode, done.stdout) == (0, "1 order imported.\n")
     with store(tmp_path).read() as session:
         assert session.get_one(Order, "10023").email == "mina@example.com"
+    (tmp_path / "orders.csv").write_text(HEADER + ROW + ROW.replace("10023", "10024"))
+    assert run(tmp_path, "import-orders", str(tmp_path / "orders.csv")).stdout == "2 orders imported.\n"
 
 
 def test_a_bad_file_is_refused_by_line_without_a_traceback(tmp_path: Path):

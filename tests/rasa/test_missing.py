@@ -39,6 +39,7 @@ class Missing(unittest.TestCase):
             "it says it will be delivered today but nothing came",
             "when will it be delivered? I have not received it",
             "아직 못 받았어요",
+            "공항에 도착했다고 나온 다음부터 소식이 없네요",
             "배송 완료까지 얼마나 걸리나요? 아직 안 왔어요",
             "まだ届いていません",
             "配達予定日を過ぎても届きません",

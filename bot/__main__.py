@@ -148,7 +148,7 @@ def import_orders(settings: Settings, options: argparse.Namespace) -> None:
 
     with _store(settings).unit_of_work() as session:
         count = orders.import_orders(session, options.file)
-    print(f"{count} orders imported.")
+    print(f"{count} {'order' if count == 1 else 'orders'} imported.")
 
 
 def backup(settings: Settings, options: argparse.Namespace) -> None:

@@ -64,14 +64,23 @@ def problem(subject: str, found: str, remedy: str) -> Finding:
 
 async def examine(settings: Settings, store: Store, graph: Graph) -> AsyncIterator[Finding]:
     """Every finding, in the order in which they are best mended."""
+    meta = settings.messenger
+    if any((meta.app_id, meta.app_secret, meta.verify_token, meta.page_token, meta.tokens)):
+        async for finding in _connection(settings, graph):
+            yield finding
+    else:
+        yield ok("Messenger and Instagram", "not used (no MESSENGER_… setting is there)")
+    for finding in _queue(store):
+        yield finding
+
+
+async def _connection(settings: Settings, graph: Graph) -> AsyncIterator[Finding]:
     for finding in _settings(settings):
         yield finding
     for account in accounts_of(settings):
         async for finding in _account(settings, graph, account):
             yield finding
     async for finding in _webhook(settings, graph):
-        yield finding
-    for finding in _queue(store):
         yield finding
 
 

@@ -5,7 +5,7 @@ from datetime import date
 from bot.components.times import spoken_day
 from bot.store.tables import Order
 
-# Whatever a shop's system calls it; anything else is `other`.
+# Every status that an import takes; an order that came another way with another is `other`.
 PROGRESS = {
     "new": "processing",
     "open": "processing",

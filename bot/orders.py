@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 
 from bot.domain.errors import BadInput
 from bot.domain.rule import Found
+from bot.facts import PROGRESS
 from bot.store.tables import Order
 
 COLUMNS = ("number", "email", "name", "status", "carrier", "tracking", "placed_at", "eta", "items")
 REQUIRED = ("number", "email", "name", "status", "placed_at", "items")
 DONE = ("delivered", "cancelled", "returned", "refunded")  # nobody asks where these are
 FIELD_LIMIT = 10_000
+SEPARATORS = {";": "semicolons", "\t": "tabs"}  # what spreadsheets write instead of commas
 
 
 def normal_number(number: str) -> str:
@@ -85,6 +87,7 @@ def _read(file: TextIO) -> Iterator[Order]:
     next_line = 1
     try:
         header = [(name or "").strip() for name in reader.fieldnames or ()]
+        _check_form(header)
         missing = [name for name in COLUMNS if name not in header]
         if missing:
             raise BadInput(f"line 1: the header lacks {', '.join(missing)}; it must have {','.join(COLUMNS)}")
@@ -108,6 +111,17 @@ def _read(file: TextIO) -> Iterator[Order]:
         raise BadInput("\n".join(problems[:20]) + more)
 
 
+def _check_form(header: list[str]) -> None:
+    """Raises BadInput for a file that isn't a table of commas."""
+    if not any(header):
+        raise BadInput(f"line 1: is empty; a file of orders begins with {','.join(COLUMNS)}")
+    for mark, name in SEPARATORS.items():
+        if len(header) == 1 and mark in header[0]:
+            raise BadInput(
+                f"line 1: the fields are separated by {name}; save the file as CSV with commas and try again"
+            )
+
+
 def _order(row: dict[str, str | None]) -> Order:
     """One row as an Order. Raises BadInput with the reason."""
     if None in row or any(row[name] is None for name in COLUMNS):
@@ -127,13 +141,20 @@ def _order(row: dict[str, str | None]) -> Order:
         number=normal_number(cell["number"]),
         email=_email(cell["email"]),
         name=cell["name"],
-        status=cell["status"].lower().replace(" ", "_"),
+        status=_status(cell["status"]),
         carrier=cell["carrier"] or None,
         tracking=cell["tracking"] or None,
         placed_at=_date("placed_at", cell["placed_at"]),
         eta=_date("eta", cell["eta"]) if cell["eta"] else None,
         items=cell["items"],
     )
+
+
+def _status(text: str) -> str:
+    status = re.sub(r"[\s-]+", "_", text.lower())
+    if status not in PROGRESS:
+        raise BadInput(f"status {text!r} isn't known; known are {', '.join(PROGRESS)}")
+    return status
 
 
 def _email(text: str) -> str:

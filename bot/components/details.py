@@ -65,7 +65,7 @@ _UNITS = _MONEY | _words(
 _PLACES = _words("to in at from near within around about after before over under than until by for")
 _OWN_PREFIXES = _words("ORDER ORD NO NR NUM NUMBER ID PURCHASE")
 _SHOP_WORD = re.compile(
-    r"order|parcel|packag|purchase|deliver|status|track|ship|bought|number"
+    r"order|parcel|packag|purchase|deliver|status|track|ship|bought|number|cancel|return"
     r"|주문|배송|택배|구매|발송|취소|반품|조회|언제|어디|注文|配送|発送|配達|届|荷物|購入|返品|キャンセル|オーダー|いつ|どこ",
     re.IGNORECASE,
 )

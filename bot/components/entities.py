@@ -14,12 +14,13 @@ from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from bot.components.details import details_in
+from bot.components.missing import MISSING, missing_in
 from bot.components.wishes import PERSON, request_in
 
 
 @DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR, is_trainable=False)
 class DetailExtractor(GraphComponent, EntityExtractorMixin):
-    """Adds what `details_in` finds, and a plain request for a person.
+    """Adds what `details_in` finds, a plain request for a person, and that nothing has arrived.
 
     It comes before the topic, which needs to know a bare detail.
     """
@@ -51,6 +52,8 @@ class DetailExtractor(GraphComponent, EntityExtractorMixin):
             found = [self._entity(d.kind, d.value, d.start, d.end) for d in details_in(text)]
             if request := request_in(text):
                 found.append(self._entity(PERSON, request[0], *request.span()))
+            if missing := missing_in(text):
+                found.append(self._entity(MISSING, missing[0], *missing[1]))
             message.set(ENTITIES, [*message.get(ENTITIES, []), *found], add_to_output=True)
         return messages
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -34,6 +35,9 @@ TOPIC = "topic"  # the entity for every question after the first
 WORDS = "words"  # of an intent or a tone: the part of a longer message that it stands in
 RANKING_LENGTH = 10
 _FILE = "reader.npz"
+_LATIN_WORD = re.compile(r"[^\W\d_]{2,}")
+_DRAWN_OUT = re.compile(r"(.)\1+")
+_PLAIN_MARKS = dict.fromkeys(map(ord, "‘’“”„…–—•\ufe0f"))
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Model:
     neighbours: Neighbours
     intents: np.ndarray  # of the neighbours, as indexes of `topic.labels`
     tones: np.ndarray  # of the neighbours: whether upset
+    words: np.ndarray  # every word of the examples
     topic: Lines
     tone: Lines | None  # None: no example is marked as upset
 
@@ -57,9 +62,21 @@ class Model:
         """Where the calm neighbours are, and the upset ones."""
         return groups_of(self.tones)
 
+    @cached_property
+    def _known_words(self) -> frozenset[str]:
+        return frozenset(self.words.tolist())
+
+    def means_nothing(self, text: str) -> bool:
+        """Whether a text in Latin letters has no word that any example has: "asdf asdf", "...".
+
+        Other scripts aren't judged: words that run together are rarely the same twice. Nor are emoji.
+        """
+        in_latin = not any(char > "ɏ" for char in text.translate(_PLAIN_MARKS))
+        return in_latin and self._known_words.isdisjoint(words_of(text))
+
     def save(self, folder: Path) -> None:
         """Writes the one file that `load` reads."""
-        arrays = {"intents": self.intents, "tones": self.tones}
+        arrays = {"intents": self.intents, "tones": self.tones, "words": self.words}
         for name in _GROUPS:
             group = getattr(self, name)
             arrays |= {f"{name}.{f.name}": getattr(group, f.name) for f in fields(group)} if group else {}
@@ -74,7 +91,8 @@ class Model:
                 for name, kind in _GROUPS.items()
                 if f"{name}.{fields(kind)[0].name}" in stored
             }
-            return cls(**{"tone": None, **groups}, intents=stored["intents"], tones=stored["tones"])
+            arrays = {name: stored[name] for name in ("intents", "tones", "words")}
+            return cls(**{"tone": None, **groups}, **arrays)
 
 
 _GROUPS: dict[str, type] = {"spelling": Spelling, "neighbours": Neighbours, "topic": Lines, "tone": Lines}
@@ -191,6 +209,7 @@ class MessageReader(GraphComponent, IntentClassifier):
             Neighbours.of(vectors[together]),
             intents=np.searchsorted(topic.labels, intents)[together],
             tones=np.array([tone == UPSET for tone in tones])[together],
+            words=np.unique([word for text in texts for word in words_of(text)]),
             topic=topic,
             tone=Lines.fit(vectors, spelled, tones, self.config["tone"]["strength"], even=False)
             if marked
@@ -207,6 +226,7 @@ class MessageReader(GraphComponent, IntentClassifier):
         """Sets on a message what is sure enough by the thresholds in `settings`."""
         tone = settings["tone"]
         upset_from = tone["threshold"]
+        means_nothing = self._model.means_nothing(message.get(TEXT))
         if self._is_bare_detail(message):
             _set(message, [], Matter(Remark.GIVE_DETAILS.value, 1.0))
         else:
@@ -215,12 +235,12 @@ class MessageReader(GraphComponent, IntentClassifier):
             matter = matter_of(whole, guesses[1:], settings["topic"]["threshold"])
             if tone["doubt"] <= read.upset < tone["threshold"] and whole.confidence < tone["certain"]:
                 matter = unanswered(matter)
-            matter = named(matter, whole)
+            matter = matter if means_nothing else named(matter, whole)
             if matter.intent == Remark.ACCOUNT.value:
                 upset_from = tone["account"]
             _set(message, self._ranking(read.scores[0], whole.confidence), matter)
             _keep_words(message, matter, read.texts, guesses)
-        if read.upset >= upset_from:
+        if read.upset >= upset_from and not means_nothing:
             _add(message, TONE, UPSET, 1 / (1 + math.exp(-2 * read.upset)))
             message.get(ENTITIES)[-1][WORDS] = read.sorest
 
@@ -272,6 +292,11 @@ class MessageReader(GraphComponent, IntentClassifier):
             {"name": str(self._model.topic.labels[i]), "confidence": float(share)}
             for i, share in zip(order[:RANKING_LENGTH], shares, strict=False)
         ]
+
+
+def words_of(text: str) -> list[str]:
+    """The words in Latin letters, letters drawn out ("sooo") written once; a single letter is none."""
+    return [_DRAWN_OUT.sub(r"\1", word) for word in _LATIN_WORD.findall(text.lower())]
 
 
 def tone_of(example: Message) -> str:

@@ -17,6 +17,7 @@ from rasa.shared.core.events import ActionExecuted, Event, SlotSet, UserUttered
 
 from bot.components.details import EMAIL, ORDER_NUMBER
 from bot.components.language import READABLE, language_of
+from bot.components.missing import DELIVERED, MISSING
 from bot.components.plan import AUTOMATED, LOOK_UP, OrderFacts, plan
 from bot.components.reader import CALM, TONE, TOPIC, UPSET, WORDS
 from bot.components.wishes import PERSON
@@ -56,6 +57,8 @@ class Turn:
             order_number=self._entity(ORDER_NUMBER),
             email=self._entity(EMAIL),
             found=self._found,
+            missing=self._entity(MISSING) is not None,
+            delivered=DELIVERED in (self._entity(MISSING), self.order.progress),
         )
 
     @property

@@ -46,7 +46,23 @@ _JAPANESE = (
     r"(?:調べ|確認し|聞き|見)(?:て(?:ほし|欲し|もらい|いただき|頂き|ください|下さい)|たい)",
     r"(?<![友知恋代故他])人(?:と|に)(?:直接)?(?:聞き(?:たい|ます)|話し(?:たい|て(?:ほし|もらえ|ください))|話せ|つな|繋|相談(?:したい|できま))",
 )
-_REQUEST = re.compile("|".join((*_ENGLISH, *_KOREAN, *_JAPANESE)), re.IGNORECASE)
+# "Are you a bot?" is asked by who would rather have a person.
+_ARE_YOU_A_BOT = (
+    r"\b(?:are|r) (?:you|u|ya)\s+"
+    r"(?:(?:just|actually|really|even|an?|some|the|real|automated|ai|actual)\s+){0,4}"
+    r"(?:(?:chat ?)?bots?|robots?|machine|computer|ai|humans?|person)\b",
+    r"\b(?:talking|speaking|chatting|writing|texting)\s+(?:to|with)\s+(?:just\s+)?(?:an?|the)\s+(?:\w+\s+)?"
+    r"(?:(?:chat ?)?bot|robot|machine|computer|ai)\b",
+    r"\bis (?:this|that|it)\s+(?:(?:just|all|really)\s+)*an?\s+"
+    r"(?:automated (?:reply|answer|message|response|system)|(?:\w+\s+)?(?:(?:chat ?)?bot|robot|ai))\b"
+    r"(?! (?:vacuum|mop|mower))",
+    r"(?:봇|AI|인공지능|(?:^|[.?!,\n]|진짜|혹시|지금|너|당신)\s*(?:사람|인간))"
+    r"(?:이세요|이에요|이예요|예요|인가요|인가여|입니까|이신가요|인가|이야|이냐|이죠|맞나요|맞아요|아니에요)",
+    r"(?:봇|AI|인공지능|기계)\s?(?:이랑|랑|하고|과|와|한테)\s*[^.?!\n]{0,6}(?:얘기|이야기|대화|상담|말하|채팅)",
+    r"(?:ボット|ロボット|AI|ＡＩ|人工知能|人間)(?:さん)?(?:な[のん])?(?:です|でしょう)か",
+    r"(?:ボット|ロボット|AI|ＡＩ|人工知能|機械)(?:と(?:話|会話|チャット)|が(?:答え|対応|返事|返信|回答))",
+)
+_REQUEST = re.compile("|".join((*_ENGLISH, *_KOREAN, *_JAPANESE, *_ARE_YOU_A_BOT)), re.IGNORECASE)
 _NOT = re.compile(r"\b(?:don'?t|do not|no need to|not|without|never)\b[^.?!\n]{0,20}$", re.IGNORECASE)
 _RATHER_NOT = re.compile(
     r"\s*(?:말고|안\s|않|필요\s?없|은 됐|하지\s?마)|し?[たてせ]?(?:くない|なくて|ないで|ません(?!か))|は?不要"

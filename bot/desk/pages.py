@@ -220,6 +220,7 @@ def _desk(
 def _queue(session: Session, services: Services, caller: api.Caller, place: Place) -> dict[str, Any]:
     now = services.clock()
     found = stream.listed(session, caller.agent, place.view, now, place.filters, place.before, place.rows)
+    counts = stream.counts(session, caller.agent, now)
     return {
         "bar": care_view.bar(session, services, caller),
         "row_care": care_view.at(session, services, caller, [row.id for row in found.rows]),
@@ -227,7 +228,8 @@ def _queue(session: Session, services: Services, caller: api.Caller, place: Plac
         "views": View,
         "rows": found.rows,
         "more": place.longer(found.more) if found.more else None,
-        "counts": stream.counts(session, caller.agent, now),
+        "counts": counts,
+        "shown": stream.counts(session, caller.agent, now, place.filters) if place.filters else counts,
         "many": stream.MANY,
         "choices": stream.choices(session),
         "me": caller.agent.id,

@@ -269,11 +269,15 @@ def snippet(text: str, wanted: str, around: int = 60) -> str:
     return ("…" if start else "") + text[start : start + 2 * around]
 
 
-def counts(session: Session, agent: Agent, now: datetime) -> dict[View, int]:
-    """How many conversations a view holds, up to `MANY`; of all and closed ones nobody asks."""
-    found = {}
-    for view in (View.MINE, View.WAITING, View.BOT, View.SNOOZED):
-        some = sa.select(Conversation.id).where(*_of_view(agent, view, now)).limit(MANY)
+def counts(session: Session, agent: Agent, now: datetime, filters: Filters | None = None) -> dict[View, int]:
+    """How many conversations a view holds, up to `MANY`; of all and closed ones nobody asks.
+
+    What is searched for isn't counted: none but mentions are told then.
+    """
+    found, narrowed = {}, filters or Filters()
+    for view in (View.MINE, View.WAITING, View.BOT, View.SNOOZED) if not narrowed.text else ():
+        some = sa.select(Conversation.id).where(*_of_view(agent, view, now), *_narrowed(narrowed))
+        some = some.limit(MANY)
         found[view] = session.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
     unseen = sa.select(Mention.message_id).where(Mention.agent_id == agent.id, Mention.seen_at.is_(None))
     found[View.MENTIONS] = (

@@ -16,6 +16,7 @@ from typing import Any
 from bot.domain.words import Button, Reason, Remark, State, Topic
 
 MAX_REPLIES = 2
+CARRIED_OUT = (Topic.CANCEL_ORDER, Topic.CHANGE_ORDER)  # with the order named, more than a question
 
 
 class Action(str, Enum):
@@ -97,6 +98,8 @@ class Reading:
     order_number: str | None = None
     email: str | None = None
     found: Found | None = None  # set once the look-up ran
+    missing: bool = False  # the customer says that nothing has arrived
+    delivered: bool = False  # … of what they say is told to be delivered, or the look-up says so
     topics: tuple[Topic, ...] = ()  # further questions in the same message
 
 
@@ -142,7 +145,7 @@ class Proposal:
 
 def decide(reading: Reading, context: Context) -> Decision:
     """What to do with a turn, the first rule that holds (DESIGN §2)."""
-    for rule in (_person_first, _settled, _limit, _unanswerable, _details, _topic):
+    for rule in (_person_first, _settled, _to_carry_out, _limit, _unanswerable, _details, _topic):
         decision = rule(reading, context)
         if decision:
             return decision
@@ -169,6 +172,8 @@ def _person_first(reading: Reading, context: Context) -> Decision | None:
         return None
     if reading.upset or reading.intent is Remark.NOT_SOLVED:
         return hand_off(Reason.EMPATHY, reading)
+    if reading.missing and reading.delivered:  # "it was delivered" is what they have read already
+        return Decision(Action.HAND_OFF, Topic.ORDER_STATUS, Reason.ACCOUNT)
     if reading.intent in (Remark.ACCOUNT, Remark.NO_DETAILS):
         return hand_off(Reason.ACCOUNT, reading)
     return None
@@ -184,6 +189,15 @@ def _settled(reading: Reading, context: Context) -> Decision | None:
         after_answer = context.answered and not context.asked_for
         return Decision(Action.CLOSE if after_answer else Action.WAIT)
     return None
+
+
+def _to_carry_out(reading: Reading, context: Context) -> Decision | None:
+    """Who names the order that is to be cancelled or changed doesn't ask how it is done."""
+    asked = next((topic for topic in _answerable(reading) if topic in CARRIED_OUT), None)
+    named = reading.email or (context.verified_email and reading.order_number)
+    if reading.intent is Remark.GIVE_DETAILS and not context.asked_for and context.answered in CARRIED_OUT:
+        asked, named = context.answered, reading.order_number or reading.email
+    return Decision(Action.HAND_OFF, asked, Reason.ACCOUNT) if asked and named else None
 
 
 def _limit(reading: Reading, context: Context) -> Decision | None:
@@ -223,6 +237,8 @@ def _order_status(reading: Reading, context: Context) -> Decision:
 
 def _of_order(reading: Reading, context: Context) -> Decision:
     number = reading.order_number or context.order_number
+    if context.answered is Topic.ORDER_STATUS and number == context.order_number:
+        return Decision(Action.HAND_OFF, Topic.ORDER_STATUS, Reason.ACCOUNT)  # all we know has been told
     email = reading.email or context.email or context.verified_email
     if reading.found is None:
         if email and (number or context.verified_email):

@@ -23,6 +23,8 @@
   const HIDDEN_MS = 10_000; // a hidden tab lets go of its stream after this: browsers allow six to a host
   const SLEEP_MS = 60_000; // a timer this late means that the machine slept: its stream may be dead
 
+  /** A time as the bot's replies write it (bot/components/times.py), so that a chat has one notation. */
+  const clock = (hours, minutes) => `${hours}:${String(minutes).padStart(2, "0")}`;
   const LABELS = {
     en: {
       title: "Chat with us", subtitle: "A bot first, people when needed",
@@ -35,7 +37,7 @@
       typing: "The assistant is writing…", sending: "Sending…",
       failed: "Not sent", retry: "Try again", edit: "Edit", refused: "It can’t be sent like this.",
       over: (n, max) => `Too long by ${n}. A message has at most ${max} characters.`,
-      waiting: "A colleague will answer here.", on: (day) => `on ${day}`,
+      clock, waiting: "A colleague will answer here.", on: (day) => `on ${day}`,
       back: (day, time) => `We are back ${day} at ${time}.`,
       talking: (name) => `You are talking with ${name ?? "a colleague"}.`,
       joined: (name) => `${name ?? "A colleague"} joined the conversation.`,
@@ -56,6 +58,7 @@
       typing: "답변을 작성하고 있습니다…", sending: "보내는 중…",
       failed: "전송되지 않음", retry: "다시 보내기", edit: "수정", refused: "보낼 수 없는 메시지입니다.",
       over: (n, max) => `최대 ${max}자까지 보내실 수 있습니다. ${n}자를 줄여 주세요.`,
+      clock: (hours, minutes) => `${hours < 12 ? "오전" : "오후"} ${hours % 12 || 12}시${minutes ? ` ${minutes}분` : ""}`,
       waiting: "상담원이 이 채팅창에서 답변드리겠습니다.", on: (day) => day,
       back: (day, time) => `${day} ${time}부터 다시 상담해 드립니다.`,
       talking: (name) => (name ? `${name} 상담원과 대화 중입니다.` : "상담원과 대화 중입니다."),
@@ -77,7 +80,7 @@
       typing: "返信を作成しています…", sending: "送信中…",
       failed: "送信できませんでした", retry: "再送信", edit: "編集", refused: "この内容は送信できません。",
       over: (n, max) => `${max}文字以内でご入力ください（${n}文字超過しています）。`,
-      waiting: "担当者がこのチャットでお返事いたします。", on: (day) => day,
+      clock, waiting: "担当者がこのチャットでお返事いたします。", on: (day) => day,
       back: (day, time) => `${day}の${time}より対応を再開いたします。`,
       talking: (name) => (name ? `担当の${name}が対応しております。` : "担当者が対応しております。"),
       joined: (name) => (name ? `担当の${name}が参加しました。` : "担当者が参加しました。"),
@@ -775,7 +778,8 @@
       this.labels = LABELS[this.lang];
       const locale = language === this.lang ? wanted : "en";
       const format = (style) => { const f = new Intl.DateTimeFormat(locale, style); return (date) => f.format(date); };
-      const [time, weekday, date] = [{ timeStyle: "short" }, { weekday: "long" }, { weekday: "long", day: "numeric", month: "long" }].map(format);
+      const [weekday, date] = [{ weekday: "long" }, { weekday: "long", day: "numeric", month: "long" }].map(format);
+      const time = (at) => this.labels.clock(at.getHours(), at.getMinutes());
       const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
       const days = (at) => Math.round((new Date(at).setHours(12, 0) - new Date().setHours(12, 0)) / 86_400_000);
       const capital = (text) => text[0].toUpperCase() + text.slice(1);

@@ -221,6 +221,7 @@ def test_search_and_filters_apply_as_they_are_chosen(shop: Server, desks: Desks)
     anna.get_by_label("Reason").select_option("asked")
     expect(anna.locator("#rows a")).to_have_count(1)
     expect(anna.locator("#rows a")).to_contain_text("pillows")
+    expect(anna.locator("#view-waiting .count")).to_have_text("1")
     expect(anna.get_by_label("Reason")).to_be_focused()
 
 

@@ -44,9 +44,11 @@ def test_every_command_explains_itself(tmp_path: Path, command: tuple[str, ...])
 def test_orders_are_imported(tmp_path: Path):
     (tmp_path / "orders.csv").write_text(HEADER + ROW)
     done = run(tmp_path, "import-orders", str(tmp_path / "orders.csv"))
-    assert (done.returncode, done.stdout) == (0, "1 orders imported.\n")
+    assert (done.returncode, done.stdout) == (0, "1 order imported.\n")
     with store(tmp_path).read() as session:
         assert session.get_one(Order, "10023").email == "mina@example.com"
+    (tmp_path / "orders.csv").write_text(HEADER + ROW + ROW.replace("10023", "10024"))
+    assert run(tmp_path, "import-orders", str(tmp_path / "orders.csv")).stdout == "2 orders imported.\n"
 
 
 def test_a_bad_file_is_refused_by_line_without_a_traceback(tmp_path: Path):
@@ -116,6 +118,11 @@ def test_decide_says_what_the_bot_would_do(tmp_path: Path):
         "empty": "",
         "command": "/ask_person",
         "korean": "주문한 거 언제 와요?",
+        "keys": "asdasd!!!",
+        "more keys": "qqnbpky abyebdbcp wcq",
+        "bot": "ボットですか？",
+        "missing": "My order 10021 is marked as delivered, but there is no parcel",
+        "cancel": "cancel order 10023, mina@example.com",
         "german": "Ich möchte bitte wissen, wo meine Bestellung bleibt",
     }
     (tmp_path / "in.jsonl").write_text(
@@ -142,10 +149,14 @@ def test_decide_says_what_the_bot_would_do(tmp_path: Path):
     assert got["hello"][0] == "ask"
     assert got["empty"][0] == got["command"][0] == "hand_off"
     assert got["korean"] == ("ask", "order_status")
+    assert got["keys"] == got["more keys"] == ("hand_off", "unsure")
+    assert got["bot"] == ("hand_off", "asked")
+    assert got["missing"] == got["cancel"] == ("hand_off", "account")
     assert got["german"] == ("hand_off", "unreadable")
     replies = {line["id"]: line["reply"] for line in lines}
-    assert all("automated" in reply for id_, reply in replies.items() if id_ != "korean")
+    assert all("automated" in reply for id_, reply in replies.items() if id_ not in ("korean", "bot"))
     assert "자동" in replies["korean"]
+    assert "私は人ではなくボットです" in replies["bot"]
 
 
 class TestStarting:

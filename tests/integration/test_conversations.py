@@ -32,6 +32,18 @@ def test_order_status_takes_two_replies(shop: Shop):
     assert shop.state() is State.BOT
 
 
+def test_what_was_told_about_an_order_is_told_once(shop: Shop):
+    assert shop.hears("order_status 10023 mina@example.com") == "answer order_status"
+    assert shop.hears("order_status") == "hand_off account"
+    assert (shop.state(), shop.reason()) == (State.WAITING, "account")
+
+
+def test_an_order_to_cancel_goes_to_a_person_with_its_details(shop: Shop):
+    assert shop.hears("cancel_order 10023 mina@example.com") == "hand_off account"
+    (conversation,) = shop.conversations()
+    assert (conversation.order_number, conversation.email) == ("10023", "mina@example.com")
+
+
 def test_closing_gets_no_reply_and_the_next_message_has_two_fresh_ones(shop: Shop):
     shop.hears("return_policy")
     shop.hears("invoice")

@@ -197,10 +197,18 @@ class TestDoctor:
         assert "Traceback" not in done.stderr
 
     def test_missing_settings_are_named(self, tmp_path: Path, graph: GraphServer):
-        none = dict.fromkeys(("APP_ID", "APP_SECRET", "VERIFY_TOKEN", "PAGE_TOKEN"), "")
-        done = run(tmp_path, graph, "doctor", **{f"MESSENGER_{name}": value for name, value in none.items()})
+        missing = dict.fromkeys(("MESSENGER_APP_ID", "MESSENGER_APP_SECRET", "MESSENGER_PAGE_TOKEN"), "")
+        done = run(tmp_path, graph, "doctor", **missing)
         assert done.returncode == 1
-        assert done.stdout.count("is missing") == 4
+        assert done.stdout.count("is missing") == 3
+        assert graph.asked == []
+
+    def test_a_shop_that_has_only_the_web_chat_has_no_problem(self, tmp_path: Path, graph: GraphServer):
+        names = ("APP_ID", "APP_SECRET", "PAGE_TOKEN", "VERIFY_TOKEN")
+        done = run(tmp_path, graph, "doctor", **{f"MESSENGER_{name}": "" for name in names})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Messenger and Instagram: not used" in done.stdout
+        assert "PROBLEM" not in done.stdout
         assert graph.asked == []
 
     def test_a_token_of_another_page_is_found(self, tmp_path: Path, well: GraphServer):

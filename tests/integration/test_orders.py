@@ -53,6 +53,10 @@ def test_orders_are_imported_and_imported_again_without_harm(store: Store, tmp_p
         ("1,a@example.com,A,shipped,,,2026-11-19,soon,x\n", "line 3: eta 'soon'"),
         ("1,a@example.com\n", "line 3: has too many or too few fields"),
         ("1,a@example.com,A,shipped,,,2026-11-19,,x,y\n", "line 3: has too many or too few fields"),
+        (
+            "1,a@example.com,A,teleported,,,2026-11-19,,x\n",
+            "line 3: status 'teleported' isn't known; known are new, open, placed, paid, processing, packed, ",
+        ),
         ("#10 023,a@example.com,A,shipped,,,2026-11-19,,x\n", "line 3: order 10023 is already on line 2"),
         (f"1,a@example.com,{'A' * 201},shipped,,,2026-11-19,,x\n", "line 3: name is longer"),
         ('1,a@example.com,"A,shipped\n', "line 3"),
@@ -68,6 +72,31 @@ def test_every_bad_row_is_named_at_once(store: Store, tmp_path: Path):
         "line 2",
         "line 4",
     ]
+
+
+@pytest.mark.parametrize("status", ["In-Transit", "in transit", "IN_TRANSIT"])
+def test_a_status_is_known_however_it_is_written(store: Store, tmp_path: Path, status: str):
+    imported(store, tmp_path, HEADER + GOOD.replace("Shipped", status))
+    with store.read() as session:
+        assert session.get_one(Order, "10023").status == "in_transit"
+
+
+def test_an_order_number_is_stored_as_the_bot_reads_it(store: Store, tmp_path: Path):
+    imported(store, tmp_path, HEADER + GOOD.replace("10023", "#10023"))
+    with store.read() as session:
+        assert orders.look_up(session, "10023", "mina@example.com", None)[0] is Found.FOUND
+
+
+def test_an_empty_file_and_one_with_other_separators_are_named_as_such(store: Store, tmp_path: Path):
+    for text in ("", "\n", " \n\n"):
+        assert refused(store, tmp_path, text).startswith(
+            "line 1: is empty; a file of orders begins with number,"
+        )
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        text = (HEADER + GOOD).replace(",", mark)
+        assert refused(store, tmp_path, text) == (
+            f"line 1: the fields are separated by {name}; save the file as CSV with commas and try again"
+        )
 
 
 @pytest.mark.parametrize("text", ["", "number,email\n", "a;b;c\n", HEADER.replace("eta,", "")])

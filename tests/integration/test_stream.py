@@ -285,6 +285,16 @@ def test_a_count_stops_at_many(shop: Shop, monkeypatch: pytest.MonkeyPatch):
         assert stream.counts(session, anna, shop.now)[View.WAITING] == 2
 
 
+def test_a_count_is_of_what_the_view_shows(shop: Shop):
+    shop.hears("upset", "a")
+    shop.hears("ask_person", "b")
+    anna = shop.agent("Anna")
+    with shop.store.read() as session:
+        for filters in (Filters(), Filters(reason=Reason.EMPATHY), Filters(channel=Channel.MESSENGER)):
+            shown = stream.listed(session, anna, View.WAITING, shop.now, filters).rows
+            assert stream.counts(session, anna, shop.now, filters)[View.WAITING] == len(shown)
+
+
 def test_the_stream_goes_along_indexes(shop: Shop):
     """No view reads the whole table of conversations, whatever the planner likes on a small one."""
     if not shop.store.is_sqlite:

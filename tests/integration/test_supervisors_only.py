@@ -206,6 +206,17 @@ def test_what_makes_no_sense_is_refused_and_nothing_changes(
     assert stored(server) == before
 
 
+def test_a_wrong_setting_is_named_and_stays_as_it_was_typed(robin: Desk):
+    got = robin.post("/desk/settings/capacity", value="six <b>").text
+    alert = got.partition('role="alert"')[2].partition("</p>")[0]
+    assert '<a href="#value-capacity">Conversations for one agent</a>' in alert
+    assert "Write a number." in alert
+    (field,) = (line for line in got.splitlines() if 'id="value-capacity"' in line)
+    assert 'value="six &lt;b&gt;"' in field
+    assert 'aria-invalid="true"' in field
+    assert got.count("aria-invalid") == 1
+
+
 def test_a_setting_holds_at_once_wins_over_the_environment_and_is_on_record(server: Server, robin: Desk):
     assert server.services.settings.shop_name == "Linden & Loom"
     robin.post("/desk/settings/shop_name", value="Loom <b>")

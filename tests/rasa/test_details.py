@@ -34,6 +34,7 @@ class OrderNumbers(unittest.TestCase):
             "order id=10023",
             "order 10023 2 weeks ago and nothing yet",
             "I need order 10-023 asap",
+            "cancel 10023 please",
         ):
             with self.subTest(text):
                 assert found(text, ORDER_NUMBER) == ["10023"]

@@ -27,12 +27,43 @@ class AskingForAPerson(unittest.TestCase):
             with self.subTest(text):
                 self.assertIsNotNone(request_in(text))
 
+    def test_who_asks_whether_it_is_a_bot_wants_a_person(self) -> None:
+        for text in (
+            "are you a bot?",
+            "Are you human?",
+            "are you an actual person or a robot",
+            "am I talking to a robot",
+            "Am I chatting with an AI?",
+            "is this a bot",
+            "is this an automated reply?",
+            "혹시 봇이에요?",
+            "AI 챗봇인가요?",
+            "지금 로봇이랑 얘기하는 건가요?",
+            "사람이에요?",
+            "ボットですか？",
+            "これってロボットですか",
+            "人間ですか？",
+            "AIが答えているんですか？",
+            "AIと話しているのでしょうか",
+        ):
+            with self.subTest(text):
+                self.assertIsNotNone(request_in(text))
+
     def test_other_people_and_calls_are_no_request(self) -> None:
         for text in (
             "someone told me you ship to Japan",
             "I don't need to talk to anyone, just tell me the shipping cost",
             "you can call me Sam, where is my order",
             "is the real leather chair in stock",
+            "is this a machine washable blanket",
+            "are you a family business",
+            "is this an automated blind?",
+            "로봇청소기 밑으로 들어가나요",
+            "담요 두 장 시킨 사람이에요 언제 와요?",
+            "저 일본 사람이에요. 배송 되나요?",
+            "are you people for real",
+            "何人用ですか",
+            "ロボット掃除機は通れますか",
             "the agent at the counter gave me a receipt",
             "전화번호가 바뀌었어요",
             "電話番号を変更したい",

@@ -177,9 +177,70 @@ class TestOrderStatus:
         reading = Reading(Topic.ORDER_STATUS, order_number="1", email="a@b.c", found=Found.FAILED)
         assert decide(reading, Context()).reason is Reason.OUTAGE
 
+    def test_what_was_told_once_is_not_told_again_but_looked_at_by_a_person(self):
+        told = Context(
+            replies_used=1, answered=Topic.ORDER_STATUS, order_number="10023", email="mina@example.com"
+        )
+        for again in (
+            Reading(Topic.ORDER_STATUS),
+            Reading(Topic.ORDER_STATUS, order_number="10023"),
+            Reading(Remark.GIVE_DETAILS, order_number="10023", email="mina@example.com"),
+        ):
+            decision = decide(again, told)
+            assert (decision.topic, decision.reason) == (Topic.ORDER_STATUS, Reason.ACCOUNT)
+        assert decide(Reading(Topic.ORDER_STATUS, order_number="10024"), told).action is Action.LOOK_UP
+
+    def test_a_known_customers_only_order_is_not_told_again_either(self):
+        told = Context(replies_used=1, answered=Topic.ORDER_STATUS, verified_email="mina@example.com")
+        assert decide(Reading(Topic.ORDER_STATUS), told).reason is Reason.ACCOUNT
+
+    def test_who_has_nothing_though_it_was_delivered_is_not_told_that_it_was(self):
+        claimed = Reading(Topic.ORDER_STATUS, missing=True, delivered=True)
+        found = Reading(
+            Topic.ORDER_STATUS,
+            order_number="10021",
+            email="mina@example.com",
+            found=Found.FOUND,
+            missing=True,
+            delivered=True,
+        )
+        for reading in (claimed, found):
+            decision = decide(reading, Context())
+            assert (decision.topic, decision.reason) == (Topic.ORDER_STATUS, Reason.ACCOUNT)
+
+    def test_who_has_nothing_yet_is_told_where_it_is(self):
+        reading = Reading(Topic.ORDER_STATUS, order_number="10023", email="a@b.example", missing=True)
+        assert decide(reading, Context()).action is Action.LOOK_UP
+        delivered = Reading(Topic.ORDER_STATUS, found=Found.FOUND, delivered=True)
+        assert decide(delivered, Context()).action is Action.ANSWER
+
     def test_a_number_within_another_question_does_not_make_it_an_order_question(self):
         decision = decide(Reading(Topic.RETURN_POLICY, order_number="10023"), Context())
         assert decision.topic is Topic.RETURN_POLICY
+
+
+@pytest.mark.parametrize("topic", [Topic.CANCEL_ORDER, Topic.CHANGE_ORDER])
+class TestAnOrderToBeCancelledOrChanged:
+    """How it is done is told to all; who names the order wants it done, and a person does it."""
+
+    def test_a_question_without_the_order_is_answered(self, topic: Topic):
+        assert decide(Reading(topic), Context()).action is Action.ANSWER
+        assert decide(Reading(topic, order_number="10024"), Context()).action is Action.ANSWER
+
+    def test_with_the_customers_e_mail_it_goes_to_a_person_with_its_topic(self, topic: Topic):
+        for number in ("10024", None):
+            named = Reading(topic, order_number=number, email="jonas@example.com")
+            decision = decide(named, Context())
+            assert (decision.topic, decision.reason) == (topic, Reason.ACCOUNT)
+
+    def test_a_known_customer_gives_the_number_alone(self, topic: Topic):
+        known = Context(verified_email="jonas@example.com")
+        assert decide(Reading(topic, order_number="10024"), known).reason is Reason.ACCOUNT
+
+    def test_details_after_the_answer_are_about_the_same_matter(self, topic: Topic):
+        details = Reading(Remark.GIVE_DETAILS, order_number="10024", email="jonas@example.com")
+        decision = decide(details, Context(replies_used=1, answered=topic))
+        assert (decision.topic, decision.reason) == (topic, Reason.ACCOUNT)
 
 
 ANSWER = Proposal(Action.ANSWER, text="Thirty days.", topic=Topic.RETURN_POLICY)

@@ -48,16 +48,22 @@ def change(
         caller,
         act,
         f"/desk/settings?done=saved#set-{name}",
-        lambda problem, status: _board(request, services, caller, problem, status),
+        lambda problem, status: _board(request, services, caller, problem, status, {name: value}),
     )
 
 
 def _board(
-    request: Request, services: Services, caller: Caller, problem: str = "", status: int = 200
+    request: Request,
+    services: Services,
+    caller: Caller,
+    problem: str = "",
+    status: int = 200,
+    typed: dict[str, str] | None = None,  # what was wrong, to be mended
 ) -> Response:
     with services.store.read() as session:
         stored = runtime.stored(session)
-    now = {name: written(_held(services, name)) for name in SHOWN}
+    wrong = [name for name in SHOWN if name in (typed or {})]
+    now = {name: written(_held(services, name)) for name in SHOWN} | (typed or {})
     fixed = {
         "TIME_ZONE": services.base.time_zone.key,
         "BURST_SECONDS": written(services.base.burst.total_seconds()),
@@ -67,7 +73,7 @@ def _board(
     }
     return show(
         request, services, caller, "settings", status, problem=problem, names=SHOWN, now=now, stored=stored,
-        choices=CHOICES, fixed=fixed,
+        choices=CHOICES, fixed=fixed, wrong=wrong,
     )  # fmt: skip
 
 

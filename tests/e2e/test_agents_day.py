@@ -60,6 +60,7 @@ def waits(shop: Server, text: str) -> Visitor:
 
 def opened(page: Page, text: str, view: str = "all") -> None:
     page.click(f"#view-{view}")
+    expect(page.locator(f"#view-{view}")).to_have_attribute("aria-current", "page")
     page.locator("#rows a", has_text=text).click()
     expect(page.locator("#messages")).to_contain_text(text)
 
@@ -110,6 +111,7 @@ def test_an_agents_day_by_keys_alone(shop: Server, desks: Desks):
 
     ben = desks.of("Ben")
     ben.click("#view-mentions")
+    expect(ben.locator("#view-mentions")).to_have_attribute("aria-current", "page")
     expect(ben.locator("#rows a")).to_have_count(1)
 
 
@@ -163,6 +165,7 @@ def test_a_row_does_not_jump_from_under_the_pointer(shop: Server, desks: Desks):
     waits(shop, "upset second")
     anna = desks.of("Anna")
     anna.click("#view-all")
+    expect(anna.locator("#view-all")).to_have_attribute("aria-current", "page")
     row = anna.locator("#rows a", has_text="upset first")
     row.hover()
     before = row.bounding_box()

@@ -27,7 +27,8 @@ async function refresh() {
     const pages = [];
     for (const url of urls) pages.push(await load(url)); // the conversation first: reading it unmarks its row
     connected(true);
-    if (latest !== asked()) stale = true; // the reader has moved on meanwhile
+    const moved = latest !== asked() || id !== current() || shown !== place(); // what was asked before came meanwhile
+    if (moved) stale = true;
     else for (const page of pages) if (page.ok) show(page.html, true);
     announce(news);
   } catch {

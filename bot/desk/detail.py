@@ -52,6 +52,21 @@ class Detail:
         return next(theirs, None)
 
     @property
+    def unanswered(self) -> list[Message]:
+        """What the customer has said in words since the last answer; the last of it once it is answered.
+
+        A notice that a person will look at it is no answer.
+        """
+        handed = {one.at for one in self.hand_offs}
+        since: list[Message] = []
+        for message in self.messages:
+            if message.author is Author.CUSTOMER and message.text.strip():
+                since.append(message)
+            elif message.author in (Author.AGENT, Author.BOT) and message.status is not Status.FAILED:
+                since = since if message.author is Author.BOT and message.at in handed else []
+        return since or ([self.last_said] if self.last_said else [])
+
+    @property
     def tones(self) -> list[Message]:
         """The customer's turns whose tone was read, oldest first."""
         return [message for message in self.messages if message.tone]

@@ -227,7 +227,8 @@ def _queue(session: Session, services: Services, caller: api.Caller, place: Plac
         "place": place,
         "views": View,
         "rows": found.rows,
-        "more": place.longer(found.more) if found.more else None,
+        "more": place.longer(found.more, len(found.rows)) if found.more else None,
+        "short": len(found.rows) < place.rows,  # a search that looked at so many messages, and may go on
         "counts": counts,
         "shown": stream.counts(session, caller.agent, now, place.filters) if place.filters else counts,
         "many": stream.MANY,

@@ -159,7 +159,7 @@ def close(
     conversation.state = State.CLOSED
     conversation.closed_at = now
     conversation.agent_id = None
-    conversation.due_at = None
+    conversation.due_at = conversation.snoozed_until = None
     end_hand_off(session, conversation.id, now)
 
 

@@ -65,7 +65,16 @@ def test_days_may_go_over_the_weeks_end():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "daily", "Mon 9-18", "Fri 22:00-02:00", "Mon 24:00-24:00", "Mon 18:00-09:00", "Mon 09:00-25:00", "Xyz 09:00-10:00"],
+    [
+        "",
+        "daily",
+        "Mon 9-18",
+        "Fri 22:00-02:00",
+        "Mon 24:00-24:00",
+        "Mon 18:00-09:00",
+        "Mon 09:00-25:00",
+        "Xyz 09:00-10:00",
+    ],
 )
 def test_hours_that_cannot_be_read_are_refused_with_an_example(text: str):
     with pytest.raises(SettingError, match="09:00-18:00"):

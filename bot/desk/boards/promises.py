@@ -136,8 +136,7 @@ def _board(
             "risk": promises.risk(session, services.clock()),
         }
     spans = [
-        (day, written(opens), written(closes))
-        for day, opens, closes in services.settings.opening_hours.spans
+        (day, written(opens), written(closes)) for day, opens, closes in services.settings.opening_hours.spans
     ]
     return show(
         request, services, caller, "promises", status, problem=problem, channels=list(Channel),

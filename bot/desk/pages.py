@@ -263,10 +263,11 @@ def _thread(session: Session, services: Services, caller: api.Caller, conversati
     }
 
 
-def _timeline(it: detail.Detail) -> list[Message | HandOff | Act]:
+def _timeline(it: detail.Detail) -> list[Message | HandOff | Act | detail.Routed]:
     """Messages in their order, and what was done with the conversation between them."""
-    both: tuple[Sequence[Message | HandOff | Act], ...] = (it.messages, it.hand_offs, it.acts)
-    return list(heapq.merge(*both, key=lambda item: item.at))
+    all_three: tuple[Sequence[Message | HandOff | Act | detail.Routed], ...]
+    all_three = (it.messages, it.hand_offs, it.done)
+    return list(heapq.merge(*all_three, key=lambda item: item.at))
 
 
 def _opened(services: Services, caller: api.Caller, conversation_id: int) -> None:

@@ -198,6 +198,8 @@ def reopen_unanswered(session: Session, conversation: Conversation, now: datetim
         message.handled_at = None
     if found:
         conversation.due_at, conversation.tries, conversation.failing_since = now, 0, None
+        conversation.lease_no += 1  # whoever still decides an earlier turn of it has read other words
+        conversation.lease_until = None
 
 
 def last_author(conversation_id: int | sa.SQLColumnExpression[int]) -> sa.Select[Author]:

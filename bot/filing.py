@@ -78,9 +78,14 @@ def settle_by_id(session: Session, account: str, external_id: str, now: datetime
 def close_if_idle(session: Session, conversation: Conversation, now: datetime, idle: timedelta) -> bool:
     """Closes a conversation that has ended by silence; says whether it did.
 
-    One with a turn that is still due has not.
+    One with a turn that is still due has not, nor one that is snoozed: after that its silence begins anew.
     """
     if now - conversation.last_message_at < idle or conversation.due_at is not None:
+        return False
+    put_off = sa.select(Conversation.id).where(
+        Conversation.id == conversation.id, queries.put_off_since(now - idle)
+    )
+    if session.scalar(put_off) is not None:
         return False
     answered = session.scalar(queries.last_author(conversation.id)) is Author.AGENT
     if not is_idle(conversation.state, answered, conversation.last_message_at, now, idle):

@@ -332,6 +332,7 @@ def close_idle(store: Store, now: datetime, idle: timedelta) -> int:
                 sa.or_(Conversation.state == State.BOT, agent_spoke_last),
                 Conversation.last_message_at <= now - idle,
                 Conversation.due_at.is_(None),
+                ~queries.put_off_since(now - idle),
             )
             .limit(BATCH)
         )

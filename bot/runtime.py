@@ -89,7 +89,9 @@ def _hours(value: str) -> Hours:
     try:
         return Hours.parse(value)
     except SettingError:
-        raise BadInput("Write the hours like 'Mon-Fri 09:00-18:00, Sat 10:00-14:00'.") from None
+        raise BadInput(
+            "Write the hours like 'Mon-Fri 09:00-18:00, Sat 10:00-24:00'; beyond midnight as two."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bot.domain.words import Topic
 from bot.store.care import ConversationTag, Handling, Promise, Rule, RuleMatch
 from bot.store.tables import Conversation, HandOff
 
-NORMAL = 1  # the priority of what nothing was said about
+LOW, NORMAL = 0, 1  # the priority of what nothing was said about
 _DONE = sa.select(RuleMatch.rule_id).where(RuleMatch.conversation_id == sa.bindparam("conversation"))
 _LIVE = sa.select(Rule).where(Rule.live_since.is_not(None), Rule.id.not_in(_DONE)).order_by(Rule.id)
 
@@ -48,9 +48,10 @@ def apply_rules(
         if rule.tag_id and session.get(ConversationTag, (conversation.id, rule.tag_id)) is None:
             session.add(ConversationTag(conversation_id=conversation.id, tag_id=rule.tag_id, at=now))
             session.flush()
-        how.priority = max(how.priority, NORMAL if rule.priority is None else rule.priority)
-        if rule.priority == 0 and how.priority == NORMAL:
-            how.priority = 0
+        if rule.priority == LOW and how.priority == NORMAL:
+            how.priority = LOW
+        elif rule.priority is not None:
+            how.priority = max(how.priority, rule.priority)
         how.team_id = how.team_id or rule.team_id
     if how.priority != before:
         _promise_anew(session, conversation.id)

@@ -31,8 +31,8 @@ def add_agent(session: Session, email: str, name: str, role: str, password: str,
     """Creates an account. Raises BadInput, or Conflict if the e-mail has one."""
     try:
         validate_email(email, check_deliverability=False, test_environment=True)
-    except EmailNotValidError as error:
-        raise BadInput(f"{email!r} isn't an e-mail address: {error}") from None
+    except EmailNotValidError:
+        raise BadInput("That isn't an e-mail address.") from None
     name = name.strip()
     if not 0 < len(name) <= 100:
         raise BadInput("The name must have 1 to 100 characters.")

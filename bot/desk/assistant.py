@@ -35,6 +35,7 @@ CLOSE = (
     0.33  # likeness of meaning from which a saved reply is suggested: of nine questions in three languages
 )
 # the right one had 0.36 to 0.78, and where none was right the best had 0.26
+LAST = 10  # of the customer's messages that are looked at
 KEPT = 2_000  # vectors that are kept: 4 MB
 log = structlog.get_logger()
 
@@ -43,12 +44,18 @@ log = structlog.get_logger()
 class Case:
     """What a suggestion is made from, read in one go."""
 
-    text: str  # the customer's last words
+    said: tuple[str, ...]  # by the customer, since the last answer
+    topic: Topic | None  # of the open hand-off: what they want, as far as the bot understood
     language: str
     order: Order | None
     values: dict[str, str | None]  # of the variables
     facts: dict[str, str | None] | None  # of the order
     replies: list[SavedReply]
+
+    @property
+    def text(self) -> str:
+        """All that they said, a line each."""
+        return "\n".join(self.said)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ class Advice:
 
 def case_of(session: Session, it: Detail, agent_name: str, settings: Settings, today: date) -> Case | None:
     """What there is to suggest from; None if the customer has said nothing in words."""
-    if it.last_said is None:
+    said = tuple(message.text for message in it.unanswered[-LAST:])
+    if not said:
         return None
     language = it.row.language if it.row.language in ("en", "ko", "ja") else "en"
     order = _order_meant(it)
@@ -88,7 +96,8 @@ def case_of(session: Session, it: Detail, agent_name: str, settings: Settings, t
         "tracking": order.tracking if order else None,
         "eta": facts["eta"] if facts else None,
     }
-    return Case(it.last_said.text, language, order, values, facts, list(saved.listed(session)))
+    topic = it.hand_off.topic if it.hand_off else None
+    return Case(said, topic, language, order, values, facts, list(saved.listed(session)))
 
 
 def _order_meant(it: Detail) -> Order | None:
@@ -103,7 +112,7 @@ def _order_meant(it: Detail) -> Order | None:
 
 
 async def advise(services: Services, case: Case) -> Advice:
-    """Up to `MOST` suggestions for the customer's last words, in their language."""
+    """Up to `MOST` suggestions for what the customer has said, in their language."""
     try:
         reading = await services.brain.read(case.text)
         likeness = await _likeness(services.brain, services.vectors, case)
@@ -114,7 +123,8 @@ async def advise(services: Services, case: Case) -> Advice:
 
 
 def _ranked(reading: Reading, case: Case, likeness: Sequence[float]) -> list[Suggestion]:
-    topics = [(sure, one) for topic, sure in reading.topics if (one := _of_topic(topic, sure, case))]
+    read = [*reading.topics, *([(case.topic, SURE)] if case.topic else ())]
+    topics = [(sure, one) for topic, sure in read if (one := _of_topic(topic, sure, case))]
     close = sorted(zip(likeness, case.replies, strict=True), key=lambda pair: -pair[0])
     found = [one for sure, one in topics if sure >= SURE]
     found += [_of_saved(reply, case) for like, reply in close if like >= CLOSE]
@@ -140,9 +150,10 @@ def stored_texts(case: Case) -> list[str]:
 
 
 async def _likeness(brain: Brain, vectors: OrderedDict[str, Vector], case: Case) -> list[float]:
-    """How like in meaning each saved reply is: by what it is for, or by what it says."""
+    """How like in meaning each saved reply is: by what it is for, or by what it says, to one of the
+    customer's messages. A line that says little takes nothing from another."""
     texts = [(reply.name, saved.text_in(reply, case.language)[0]) for reply in case.replies]
-    wanted = {case.text, *(text for pair in texts for text in pair)}
+    wanted = {*case.said, *(text for pair in texts for text in pair)}
     known = {text: vectors[text] for text in wanted if text in vectors} if texts else {}
     missing = [text for text in wanted if text not in known] if texts else []
     if missing:  # what another request drops meanwhile is held in `known`
@@ -152,8 +163,9 @@ async def _likeness(brain: Brain, vectors: OrderedDict[str, Vector], case: Case)
         vectors.move_to_end(text)
     while len(vectors) > KEPT:
         vectors.popitem(last=False)
-    asked = known.get(case.text, [])
-    return [max(math.sumprod(asked, known[name]), math.sumprod(asked, known[text])) for name, text in texts]
+    return [
+        max(math.sumprod(known[said], known[own]) for said in case.said for own in pair) for pair in texts
+    ]
 
 
 def _by_words(case: Case) -> list[float]:

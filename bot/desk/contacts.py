@@ -149,6 +149,11 @@ def delete_note(session: Session, note_id: int, agent: Agent, now: datetime) -> 
     if note.agent_id != agent.id:
         raise NotAllowed("This note isn't yours.")
     session.delete(note)
+    newest = session.scalar(
+        sa.select(sa.func.max(Conversation.id)).where(Conversation.contact_id == note.contact_id)
+    )
+    subject = f"#{newest}" if newest else "–"
+    audit.note(session, agent, "contact_note_delete", subject, now, before={"customer": note.contact_id})
     _tell(session, session.get_one(Contact, note.contact_id), now)
 
 

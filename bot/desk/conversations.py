@@ -156,13 +156,17 @@ def note(
 
 
 def give_back(session: Session, conversation_id: int, agent: Agent, now: datetime) -> Conversation:
-    """The bot reads on; the count of its replies stays. Raises NotFound, Held, NotAllowed or Conflict."""
+    """The bot reads on, from what nobody has answered yet; the count of its replies stays.
+
+    Raises NotFound, Held, NotAllowed or Conflict.
+    """
     conversation = _locked(session, conversation_id)
     check_speak(hold(conversation), agent.id)
     conversation.state = State.BOT
     conversation.agent = None
     conversation.snoozed_until = None
     queries.end_hand_off(session, conversation.id, now)
+    queries.reopen_unanswered(session, conversation, now)
     audit.note(session, agent, "conversation_give_back", f"#{conversation.id}", now)
     _did(session, conversation, Deed.GIVEN_BACK, agent, now)
     _changed(session, conversation, now)

@@ -16,11 +16,22 @@ from bot.domain.words import Author, Channel, Reason, State, Status
 from bot.orders import normal_email, normal_number, orders_of
 from bot.settings import Settings, opens_at
 from bot.store import queries
-from bot.store.desk_tables import Act, ContactNote, Joining
+from bot.store.care import Assignment
+from bot.store.desk_tables import Act, ContactNote, Deed, Joining
 from bot.store.tables import Agent, Conversation, HandOff, Identity, Message, Order
 
 HISTORY = 500  # messages of one conversation
 EARLIER = 10  # other conversations of the same contact
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A line of the history: routing gave it to `who`, or took it back because they had left."""
+
+    id: int
+    who: str
+    given: bool
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class Detail:
     messages: list[Message]
     hand_offs: list[HandOff]
     acts: list[Act]
+    routed: list[Routed]
     orders: list[Order]
     earlier: list[Conversation]
     notes: list[ContactNote]
@@ -50,6 +62,30 @@ class Detail:
         """The customer's last message that has words."""
         theirs = (m for m in reversed(self.messages) if m.author is Author.CUSTOMER and m.text.strip())
         return next(theirs, None)
+
+    @property
+    def done(self) -> list[Act | Routed]:
+        """Who did what with it, oldest first. What routing gave to an agent, they didn't take."""
+        given = {(one.at, one.who) for one in self.routed if one.given}
+        by_hand = [
+            act for act in self.acts if act.deed is not Deed.TAKEN or (act.at, act.agent.name) not in given
+        ]
+        return sorted([*by_hand, *self.routed], key=lambda one: one.at)
+
+    @property
+    def unanswered(self) -> list[Message]:
+        """What the customer has said in words since the last answer; the last of it once it is answered.
+
+        A notice that a person will look at it is no answer.
+        """
+        handed = {one.at for one in self.hand_offs}
+        since: list[Message] = []
+        for message in self.messages:
+            if message.author is Author.CUSTOMER and message.text.strip():
+                since.append(message)
+            elif message.author in (Author.AGENT, Author.BOT) and message.status is not Status.FAILED:
+                since = since if message.author is Author.BOT and message.at in handed else []
+        return since or ([self.last_said] if self.last_said else [])
 
     @property
     def tones(self) -> list[Message]:
@@ -130,6 +166,7 @@ def detail(session: Session, conversation_id: int, agent: Agent, now: datetime) 
         acts=list(
             session.scalars(sa.select(Act).where(Act.conversation_id == conversation.id).order_by(Act.id))
         ),
+        routed=_routed(session, conversation.id),
         orders=_orders(session, conversation),
         earlier=_earlier(session, conversation),
         notes=list(
@@ -143,6 +180,16 @@ def detail(session: Session, conversation_id: int, agent: Agent, now: datetime) 
         mine=conversation.state is State.AGENT and conversation.agent_id == agent.id,
         undoable=is_undoable(session, conversation, agent, now),
     )
+
+
+def _routed(session: Session, conversation_id: int) -> list[Routed]:
+    query = (
+        sa.select(Assignment, Agent.name)
+        .join(Agent, Agent.id == Assignment.agent_id)
+        .where(Assignment.conversation_id == conversation_id)
+        .order_by(Assignment.id)
+    )
+    return [Routed(one.id, name, one.kind == "given", one.at) for one, name in session.execute(query)]
 
 
 def _earlier(session: Session, conversation: Conversation) -> list[Conversation]:

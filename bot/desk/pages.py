@@ -101,7 +101,7 @@ def hand(
     def act(session: Session, agent: Agent) -> None:
         conversations.hand(session, conversation_id, agent, to, note, services.clock())
 
-    return _act(services, writer, place, conversation_id, act)
+    return carry_out(services, writer, place, conversation_id, act)
 
 
 @router.post("/conversations/{conversation_id}/snooze")
@@ -120,7 +120,7 @@ def snooze(
     def act(session: Session, agent: Agent) -> None:
         conversations.snooze(session, conversation_id, agent, until, reason, now)
 
-    return _act(services, writer, place, conversation_id, act)
+    return carry_out(services, writer, place, conversation_id, act)
 
 
 @router.post("/conversations/{conversation_id}/wake")
@@ -163,7 +163,7 @@ def write(
     def act(session: Session, agent: Agent) -> None:
         verb(session, conversation_id, agent, client_id, text, services.clock())
 
-    return _act(services, writer, place, conversation_id, act, (kind, text))
+    return carry_out(services, writer, place, conversation_id, act, (kind, text))
 
 
 @router.post("/looking", status_code=204)
@@ -198,7 +198,8 @@ def _desk(
     draft: tuple[str, str] = ("answer", ""),
     status: int = 200,
 ) -> Response:
-    """The whole page. `notice` is what went wrong, `draft` the kind and text that were to be sent."""
+    """The whole page. `notice` is what went wrong, `draft` the kind (`answer`, `note` or `contact`) and text
+    that were to be sent."""
     cursor = live.newest(services.store)  # before the rest: an event may come twice, never not at all
     with services.store.read() as session:
         shown = _queue(session, services, caller, place) | {"csrf": agents.csrf_token(caller.token)}
@@ -227,7 +228,8 @@ def _queue(session: Session, services: Services, caller: api.Caller, place: Plac
         "place": place,
         "views": View,
         "rows": found.rows,
-        "more": place.longer(found.more) if found.more else None,
+        "more": place.longer(found.more, len(found.rows)) if found.more else None,
+        "short": len(found.rows) < place.rows,  # a search that looked at so many messages, and may go on
         "counts": counts,
         "shown": stream.counts(session, caller.agent, now, place.filters) if place.filters else counts,
         "many": stream.MANY,
@@ -261,10 +263,11 @@ def _thread(session: Session, services: Services, caller: api.Caller, conversati
     }
 
 
-def _timeline(it: detail.Detail) -> list[Message | HandOff | Act]:
+def _timeline(it: detail.Detail) -> list[Message | HandOff | Act | detail.Routed]:
     """Messages in their order, and what was done with the conversation between them."""
-    both: tuple[Sequence[Message | HandOff | Act], ...] = (it.messages, it.hand_offs, it.acts)
-    return list(heapq.merge(*both, key=lambda item: item.at))
+    all_three: tuple[Sequence[Message | HandOff | Act | detail.Routed], ...]
+    all_three = (it.messages, it.hand_offs, it.done)
+    return list(heapq.merge(*all_three, key=lambda item: item.at))
 
 
 def _opened(services: Services, caller: api.Caller, conversation_id: int) -> None:
@@ -287,10 +290,10 @@ def _do(
     def act(session: Session, agent: Agent) -> None:
         verb(session, conversation_id, agent, services.clock())
 
-    return _act(services, writer, place, conversation_id, act)
+    return carry_out(services, writer, place, conversation_id, act)
 
 
-def _act(
+def carry_out(
     services: Services,
     writer: api.Caller,
     place: Place,
@@ -298,7 +301,8 @@ def _act(
     act: Callable[[Session, Agent], None],
     draft: tuple[str, str] = ("answer", ""),
 ) -> Response:
-    """Does it and shows the conversation; what can't be done is said on the page, the text kept."""
+    """Does it and shows the conversation; what can't be done is said on the page, the text (`draft`: what
+    kind it is, and the text) kept."""
     try:
         with services.store.unit_of_work() as session:
             act(session, session.get_one(Agent, writer.agent.id))

@@ -48,9 +48,10 @@ class Place:
         """The same view without filters."""
         return Place(self.view)
 
-    def longer(self, key: str) -> "Place":
-        """The same with one more page; once that would be too long, the page after `key`."""
-        if self.rows + PAGE <= LONGEST:
+    def longer(self, key: str, found: int) -> "Place":
+        """The same with one more page; the page after `key` once that would be too long, or where not even
+        this one is full (`found`)."""
+        if found >= self.rows and self.rows + PAGE <= LONGEST:
             return replace(self, rows=self.rows + PAGE)
         return replace(self, rows=PAGE, before=key)
 

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from bot.channels.web import Shared
-from bot.desk import agents, api, contacts
+from bot.desk import agents, api, contacts, pages
 from bot.desk.events import Reader
 from bot.desk.place import Back
 from bot.desk.render import page
@@ -98,8 +98,7 @@ def add_note(
     def act(session: Session, agent: Agent) -> None:
         contacts.add_note(session, contact_id, agent, text, services.clock())
 
-    _carry_out(services, writer, act)
-    return RedirectResponse(f"/desk/conversations/{origin}?{place.query}", 303)
+    return pages.carry_out(services, writer, place, origin, act, ("contact", text))
 
 
 @router.post("/contact-notes/{note_id}/delete")

@@ -28,7 +28,7 @@ GUIDE_LIMIT = 20_000  # characters of the voice guide that are shown
 
 @router.get("/conversations/{conversation_id}/suggestions")
 async def suggestions(conversation_id: api.ConversationId, reader: Reader, services: Shared) -> Response:
-    """What might be answered to the customer's last words; nothing is sent by it."""
+    """What might be answered to what the customer has said; nothing is sent by it."""
     case = await run_in_threadpool(_case, services, reader, conversation_id)
     advice = await assistant.advise(services, case[0]) if case[0] else assistant.Advice([])
     return page("suggestions.html", times_of(services, reader.language), advice=advice)

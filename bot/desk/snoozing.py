@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from bot import live
 from bot.domain.hours import Hours
 from bot.store import queries
+from bot.store.desk_tables import Act, Deed
 from bot.store.engine import Store
 from bot.store.tables import Conversation
 
@@ -45,5 +46,14 @@ def wake_due(store: Store, now: datetime) -> int:
         ).all()
         for conversation in woken:
             conversation.snoozed_until = None
+            session.add(
+                Act(
+                    conversation_id=conversation.id,
+                    agent_id=conversation.agent_id,
+                    deed=Deed.WOKEN,
+                    text="",
+                    at=now,
+                )
+            )
             live.touched(session, conversation, now)
         return len(woken)

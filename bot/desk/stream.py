@@ -26,6 +26,7 @@ LONGEST = 500  # conversations that one page shows at most
 MANY = 100  # a count that reaches this is told as "99+"
 NEWEST = 2**31 - 1  # later than any message's id
 CHUNK, CHUNKS = 300, 20  # messages that a search looks at, at a time and in all
+OUT_OF_DATE = "This list is out of date; reload it."
 OPEN = (State.BOT, State.WAITING, State.AGENT)
 
 
@@ -84,13 +85,14 @@ def listed(
     query, key = _along(agent, view, now)
     query = query.where(*_narrowed(filters)).limit(limit + 1)
     if before:
-        query = query.where(_after(key, before, descending=view is not View.WAITING))
+        query = query.where(_after(key, before, descending=view not in (View.WAITING, View.MINE)))
     found = session.execute(query).all()
-    more = _key(found[limit - 1]) if len(found) > limit and view is not View.MINE else None
+    more = _key(found[limit - 1]) if len(found) > limit else None
     return Listed(rows_of(session, agent, [row[0] for row in found[:limit]]), more)
 
 
-Key = tuple[sa.ColumnElement[Any], sa.ColumnElement[int]]
+# Time and id; before them, of mine, whether we spoke last.
+Key = tuple[sa.ColumnElement[Any], ...]
 
 
 def _along(agent: Agent, view: View, now: datetime) -> tuple[Any, Key]:
@@ -108,7 +110,9 @@ def _along(agent: Agent, view: View, now: datetime) -> tuple[Any, Key]:
     query = query.where(*_of_view(agent, view, now))
     if view is View.MINE:
         theirs = last_of(Message.author, Message.author.in_(PEOPLE)) == Author.CUSTOMER
-        return query.order_by(theirs.desc(), Conversation.last_message_at, Conversation.id), newest
+        ours: sa.ColumnElement[int] = sa.case((theirs, 0), else_=1)
+        asks_first: Key = (ours, *newest)
+        return query.add_columns(ours).order_by(*asks_first), asks_first
     return query.order_by(*(column.desc() for column in newest)), newest
 
 
@@ -148,13 +152,19 @@ def _narrowed(filters: Filters) -> list[sa.ColumnElement[bool]]:
 
 def _after(key: Key, before: str, descending: bool) -> sa.ColumnElement[bool]:
     """What comes after a key in the list's order."""
-    at, row_id = _read_key(before)
-    given = sa.tuple_(sa.literal(at, key[0].type), sa.literal(row_id))
+    first = before[:2] if len(key) > 2 else ""
+    if first not in ("", "0_", "1_"):
+        raise BadInput(OUT_OF_DATE)
+    at, row_id = _read_key(before.removeprefix(first))
+    given = sa.tuple_(
+        *((sa.literal(int(first[0])),) if first else ()), sa.literal(at, key[-2].type), sa.literal(row_id)
+    )
     return sa.tuple_(*key) < given if descending else sa.tuple_(*key) > given
 
 
 def _key(row: Sequence[Any]) -> str:
-    return f"{row[1].isoformat()}_{row[0]}"
+    key = f"{row[1].isoformat()}_{row[0]}"
+    return f"{row[2]}_{key}" if len(row) > 2 else key
 
 
 def _read_key(key: str) -> tuple[datetime, int]:
@@ -164,7 +174,7 @@ def _read_key(key: str) -> tuple[datetime, int]:
         if moment.tzinfo is None or not 0 <= number < 2**31:
             raise ValueError
     except ValueError:
-        raise BadInput("This list is out of date; reload it.") from None
+        raise BadInput(OUT_OF_DATE) from None
     return moment, number
 
 
@@ -179,11 +189,12 @@ def _found(
 ) -> Listed:
     """Conversations of contacts by that name, e-mail or order first, then of messages, newest first.
 
-    The key of a search is the last message looked at.
+    The key of a search is the last message looked at. A page may be short, or empty, and not the last: one
+    looks at so many messages only.
     """
     allowed = [*_of_view(agent, view, now), *_narrowed(replace(filters, text=""))]
     if before is not None and not (before.isascii() and before.isdigit() and len(before) < 11):
-        raise BadInput("This list is out of date; reload it.")
+        raise BadInput(OUT_OF_DATE)
     ids: dict[int, int | None] = {}  # conversation → the message that was found in it
     people = _of_people(session, filters.text, allowed, limit)
     if before is None:
@@ -191,6 +202,9 @@ def _found(
     last = int(before) if before else NEWEST
     for message_id, conversation_id in _hits(session, filters.text, allowed, last):
         if len(ids) >= limit:
+            break
+        if conversation_id is None:
+            last = message_id
             break
         if conversation_id in people or (
             before and _was_shown(session, filters.text, conversation_id, before)
@@ -231,8 +245,11 @@ def _of_people(
 
 def _hits(
     session: Session, text: str, allowed: list[sa.ColumnElement[bool]], before: int
-) -> Iterator[tuple[int, int]]:
-    """Messages that hold the text, newest first, with their conversations."""
+) -> Iterator[tuple[int, int | None]]:
+    """Messages that hold the text, newest first, with their conversations.
+
+    Where it stops before the end, the last one looked at comes once more, without a conversation.
+    """
     wanted = matching(session, "message", text)
     if wanted is None:
         return
@@ -250,6 +267,7 @@ def _hits(
         if len(ids) < CHUNK:
             return
         before = ids[-1]
+    yield before, None
 
 
 def _was_shown(session: Session, text: str, conversation_id: int, before: str) -> bool:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 
-from bot.domain.hours import Hours
+from bot.domain.hours import Hours, moment
 
 UTC = timezone.utc
 AHEAD = timedelta(days=400)  # a promise that isn't due by then never is: the desk doesn't open
@@ -57,4 +57,4 @@ class OpenTime:
                 self._before.append(self._before[-1] + max(0.0, end - start))
 
     def _stamp(self, at: time) -> float:
-        return datetime.combine(self._until, at, self._zone).timestamp()
+        return moment(self._until, at, self._zone).timestamp()

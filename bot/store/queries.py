@@ -11,6 +11,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from bot.domain.errors import Conflict
 from bot.domain.words import Author, Channel, Ending, Reason, State, Status, Topic, more_pressing
+from bot.store.desk_tables import Act, Deed
 from bot.store.tables import Conversation, HandOff, Identity, Message, Part
 
 TAKEN = "a person took the conversation"  # the error of what the bot was kept from sending, as it should be
@@ -158,7 +159,7 @@ def close(
     conversation.state = State.CLOSED
     conversation.closed_at = now
     conversation.agent_id = None
-    conversation.due_at = None
+    conversation.due_at = conversation.snoozed_until = None
     end_hand_off(session, conversation.id, now)
 
 
@@ -169,6 +170,36 @@ def handle_open_messages(session: Session, conversation_id: int, now: datetime) 
         .where(Message.conversation_id == conversation_id, Message.handled_at.is_(None))
         .values(handled_at=now)
     )
+
+
+def put_off_since(moment: datetime) -> sa.ColumnElement[bool]:
+    """Condition on `Conversation`: it is snoozed beyond a moment, or came back after it."""
+    came_back = sa.exists().where(
+        Act.conversation_id == Conversation.id, Act.deed == Deed.WOKEN, Act.at > moment
+    )
+    return sa.or_(sa.func.coalesce(Conversation.snoozed_until > moment, sa.false()), came_back)
+
+
+def reopen_unanswered(session: Session, conversation: Conversation, now: datetime) -> None:
+    """Nobody holds it any more: what the customer wrote since they last heard from us is a turn, due now."""
+    ours = sa.select(sa.func.max(Message.id)).where(
+        Message.conversation_id == conversation.id,
+        Message.author.in_((Author.BOT, Author.AGENT)),
+        Message.status != Status.FAILED,  # the customer never saw it
+    )
+    unanswered = sa.select(Message).where(
+        Message.conversation_id == conversation.id,
+        Message.author == Author.CUSTOMER,
+        Message.unsent_at.is_(None),
+        Message.id > sa.func.coalesce(ours.scalar_subquery(), 0),
+    )
+    found = session.scalars(unanswered).all()
+    for message in found:
+        message.handled_at = None
+    if found:
+        conversation.due_at, conversation.tries, conversation.failing_since = now, 0, None
+        conversation.lease_no += 1  # whoever still decides an earlier turn of it has read other words
+        conversation.lease_until = None
 
 
 def last_author(conversation_id: int | sa.SQLColumnExpression[int]) -> sa.Select[Author]:

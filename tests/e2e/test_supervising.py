@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from bot.desk import agents
+from bot.desk import agents, audit
 from bot.desk.boards.base import BOARDS
 from bot.store.care import Promise
+from bot.store.tables import Agent
 from tests import history
 from tests.support import Server
 
@@ -148,6 +149,46 @@ def test_every_board_is_accessible_and_fits(server: Server, browser: Browser, ro
         assert serious(page) == [], board
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), board
         assert page.evaluate("document.documentElement.lang") == ("ja" if look == "ja" else "en")
+        expect(page.locator(".boards [aria-current]")).to_be_in_viewport(ratio=0.95)
+    page.context.close()
+
+
+BROKEN = """(texts) => texts.flatMap((it) => {
+  const walker = document.createTreeWalker(it, NodeFilter.SHOW_TEXT), broken = [];
+  for (let node; (node = walker.nextNode());)
+    for (const word of node.data.matchAll(/[\\w-]+/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
+
+
+def test_on_a_phone_no_word_is_broken_in_the_audit_trail_the_targets_or_a_hand_off(
+    server: Server, browser: Browser, robin: Page
+):
+    with server.services.store.unit_of_work() as session:
+        by = session.scalars(sa.select(Agent)).first()
+        after = {"value": "https://shop.example/a/long/address/" + 20 * "x"}
+        audit.note(
+            session, by, "setting_change", "privacy_url", server.services.clock(), {"value": ""}, after
+        )
+    server.visitor().posts("upset")
+    page = browser.new_context(
+        locale="en-GB",
+        viewport={"width": 390, "height": 844},
+        storage_state=robin.context.storage_state(),
+    ).new_page()
+    page.goto(server.url + "/desk/audit")
+    assert page.locator("#entries :is(th, td):not(:has(.values))").evaluate_all(BROKEN) == []
+    page.goto(server.url + "/desk/promises")
+    assert page.locator("#targets :is(th, td)").evaluate_all(BROKEN) == []
+    page.goto(server.url + "/desk")
+    page.locator("#rows a").first.click()
+    expect(page.locator("#banner")).to_be_visible()
+    assert page.locator("#banner dt").evaluate_all(BROKEN) == []
     page.context.close()
 
 

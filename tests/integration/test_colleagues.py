@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from bot import courtesy
 from bot.channels.graph import Answer, Outcome
 from bot.courtesy import Guest
-from bot.desk import contacts, detail, looking, saved, stream
+from bot.desk import audit, contacts, detail, looking, saved, stream
 from bot.desk import conversations as desk
 from bot.desk.wording import words
 from bot.desk.words import LANGUAGES, said
@@ -274,6 +274,10 @@ def test_a_contacts_note_is_deleted_by_its_author_alone(shop: Shop):
         contacts.delete_note(session, note, session.get_one(Agent, ben), shop.now)
     with shop.store.unit_of_work() as session:
         contacts.delete_note(session, note, session.get_one(Agent, anna), shop.now)
+    with shop.store.read() as session:
+        entry = audit.listed(session, what="contact_note_delete")[0]
+    assert (entry.agent, entry.before) == ("Anna", {"customer": mina})
+    assert "oak" not in f"{entry.subject}{entry.before}{entry.after}"
 
 
 def test_a_saved_reply_is_changed_by_its_author_and_by_supervisors_and_never_over_a_colleagues_change(

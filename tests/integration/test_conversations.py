@@ -11,6 +11,7 @@ import pytest
 
 from bot import inbox, turns
 from bot.desk import conversations as desk
+from bot.desk import snoozing
 from bot.domain.errors import Conflict, Held, LeaseLost, NotAllowed
 from bot.domain.words import Author, State
 from bot.store.engine import Store
@@ -90,6 +91,35 @@ def test_a_customer_who_waits_for_a_person_is_never_closed_by_silence(shop: Shop
     shop.now += timedelta(hours=25)
     inbox.close_idle(shop.store, shop.now, shop.settings.idle)
     assert shop.state() is State.CLOSED
+
+
+@pytest.mark.parametrize("comes_back_after", [2, 96])
+def test_a_snoozed_chat_is_not_closed_by_silence_and_its_silence_begins_when_it_comes_back(
+    shop: Shop, comes_back_after: int
+):
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.answers("Anna", "The warehouse looks on Monday.")
+    until = shop.now + timedelta(hours=comes_back_after)
+    shop.does("Anna", desk.snooze, until=until, reason="")
+    shop.now = until + timedelta(hours=23)
+    assert inbox.close_idle(shop.store, shop.now, shop.settings.idle) == 0
+    snoozing.wake_due(shop.store, shop.now)
+    shop.now += timedelta(hours=23)
+    assert inbox.close_idle(shop.store, shop.now, shop.settings.idle) == 0
+    shop.now += timedelta(hours=2)
+    assert inbox.close_idle(shop.store, shop.now, shop.settings.idle) == 1
+
+
+def test_who_writes_while_their_chat_is_snoozed_wakes_its_holder(shop: Shop):
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.answers("Anna", "The warehouse looks on Monday.")
+    shop.does("Anna", desk.snooze, until=shop.now + timedelta(days=3), reason="")
+    shop.passes(hours=25)
+    assert shop.hears("return_policy") is None
+    (one,) = shop.conversations()
+    assert (one.state, one.agent_id, one.snoozed_until) == (State.AGENT, shop.agent("Anna").id, None)
 
 
 def test_a_hand_off_says_what_happens_next_if_a_reply_is_left(shop: Shop):
@@ -194,6 +224,36 @@ def test_a_conversation_given_back_keeps_its_count(shop: Shop):
     assert shop.hears("invoice")
     assert shop.hears("payment_methods") is None
     assert shop.reason() == "limit"
+
+
+def test_what_nobody_answered_is_the_bots_when_a_conversation_is_given_back(shop: Shop):
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.answers("Anna", "I'm here.")
+    shop.writes("return_policy")
+    shop.does("Anna", desk.give_back)
+    shop.work()
+    assert shop.replies()[-1] == "answer return_policy"
+
+
+def test_what_is_given_back_with_no_reply_left_goes_to_a_person_again(shop: Shop):
+    shop.hears("return_policy")
+    shop.hears("invoice")
+    shop.takes("Anna")
+    shop.writes("payment_methods")
+    shop.does("Anna", desk.give_back)
+    shop.work()
+    assert (shop.state(), shop.reason(), len(shop.replies())) == (State.WAITING, "limit", 2)
+
+
+def test_what_was_answered_is_not_answered_again_when_it_is_given_back(shop: Shop):
+    shop.hears("return_policy")
+    shop.takes("Anna")
+    shop.writes("invoice")
+    shop.answers("Anna", "Here it is.")
+    shop.does("Anna", desk.give_back)
+    shop.passes(minutes=1)
+    assert (shop.state(), len(shop.replies())) == (State.BOT, 1)
 
 
 def test_after_a_person_the_bot_says_again_that_it_is_one(shop: Shop):

@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from bot.desk import assistant, detail, saved
 from bot.desk.assistant import Advice
 from bot.domain.words import Author, Topic
 from bot.store.engine import Store
-from bot.store.tables import Agent
+from bot.store.tables import Agent, HandOff
 from tests.support import PlainBrain, Shop, settings_for
 
 
@@ -90,6 +91,32 @@ def test_a_sure_topic_comes_first_then_saved_replies_by_meaning(shop: Shop):
     found = advice(shop).suggestions
     assert [one.topic for one in found] == [Topic.RETURN_POLICY, None]
     assert found[1].text == "Lamps go back by courier, Mina. Anna"
+
+
+def test_a_line_that_the_customer_adds_takes_no_suggestion_away(shop: Shop):
+    saved_as(shop, "return policy for lamps", en="Lamps go back by courier.")
+    shop.writes("return_policy for lamps")
+    first = advice(shop)
+    shop.takes("Anna")
+    shop.writes("xxx xxx xxx")
+    assert advice(shop) == first
+    shop.answers("Anna", "There you are.")
+    shop.writes("xxx")
+    assert advice(shop).suggestions == []
+
+
+def test_what_the_bot_understood_when_it_handed_over_is_suggested(shop: Shop):
+    assert shop.hears("upset return_policy") == "hand_off empathy"
+    topics = [one.topic for one in advice(shop).suggestions]
+    assert topics == [Topic.RETURN_POLICY]
+    with shop.store.unit_of_work() as session:
+        session.execute(sa.update(HandOff).values(topic=Topic.INVOICE))
+    shop.writes("hello?")
+    assert [one.topic for one in advice(shop).suggestions] == [Topic.RETURN_POLICY, Topic.INVOICE]
+    shop.takes("Anna")
+    shop.answers("Anna", "There you are.")
+    shop.writes("hello?")
+    assert [one.topic for one in advice(shop).suggestions] == [Topic.INVOICE]
 
 
 def test_a_saved_reply_comes_in_the_customers_language_else_in_english(shop: Shop):

@@ -192,7 +192,8 @@ def a_day(shop: Shop) -> None:
     with store.read() as session:
         for view in View:
             rows = stream.listed(session, agent, view, shop.now).rows
-            stream.listed(session, agent, view, shop.now, before=f"{shop.now.isoformat()}_9")
+            key = f"{shop.now.isoformat()}_9"
+            stream.listed(session, agent, view, shop.now, before=f"0_{key}" if view is View.MINE else key)
             care.of(session, [row.id for row in rows], shop.now)
         for filters in (
             Filters(agent=agent.id),

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bot import delivery
-from bot.desk import agents, care, conversations, people, presence, routing, teams
+from bot.desk import agents, care, conversations, detail, people, presence, routing, teams
 from bot.domain.errors import Conflict
 from bot.domain.words import Channel, State, Status
 from bot.store import queries
@@ -177,6 +177,28 @@ def test_who_logs_out_leaves_nobody_waiting_for_them(shop: Shop):
     with shop.store.read() as session:
         found = session.execute(sa.select(Assignment.kind, Assignment.reason)).all()
     assert found == [("returned", "left")] * 2
+
+
+def test_a_conversations_history_says_who_was_given_it_who_left_and_who_took_it(shop: Shop):
+    with_routing(shop)
+    comes(shop, "Anna")
+    waits(shop, "a")
+    routing.work(shop.services)
+    with_routing(shop, "off")
+    shop.passes(minutes=1)
+    leaves(shop, "Anna")
+    routing.work(shop.services)
+    shop.passes(minutes=1)
+    shop.takes("Ben", "a")
+    agent, talk = shop.agent("Ben"), shop.conversation("a").id
+    with shop.store.read() as session:
+        done = detail.detail(session, talk, agent, shop.now).done
+    assert [
+        (one.who, "given" if one.given else "left")
+        if isinstance(one, detail.Routed)
+        else (one.agent.name, one.deed.value)
+        for one in done
+    ] == [("Anna", "given"), ("Anna", "left"), ("Ben", "taken")]
 
 
 def test_with_routing_on_a_left_conversation_goes_to_a_colleague_at_once(shop: Shop):

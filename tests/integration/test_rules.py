@@ -83,6 +83,16 @@ def promise_line(shop: Shop):
     return Line.of(shop.services)
 
 
+def test_a_rule_that_only_tags_leaves_the_priority_and_the_promise_as_they_are(shop: Shop):
+    rule(shop, "shipping")
+    shop.hears("upset")
+    supervise(shop, care.set_priority, shop.conversation().id, 0, line=promise_line(shop))
+    promised = seen(shop).due
+    shop.passes(minutes=5)
+    shop.writes("shipping")
+    assert (tags(shop), seen(shop).priority, seen(shop).due) == (["Shipping"], 0, promised)
+
+
 def test_of_several_rules_the_highest_priority_and_the_first_team_win(shop: Shop):
     first, second = (supervise(shop, teams.add, name) for name in ("First", "Second"))
     rule(shop, "shipping", priority=0, team_id=first.id, tag="A")

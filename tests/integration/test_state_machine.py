@@ -300,6 +300,10 @@ class PathOfAMessage(RuleBasedStateMachine):
         }
         with contextlib.suppress(Conflict, NotAllowed):
             self._fated(fate, verbs[verb])
+        if verb == "give back":  # what nobody answered is open again
+            for message in self.shop.messages(who):
+                if message.handled_at is None:
+                    self.handled.pop(message.id, None)
 
     @rule(seed=strategies.integers(0, 2**32))
     def a_busy_minute(self, seed: int) -> None:

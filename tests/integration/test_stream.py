@@ -99,6 +99,32 @@ def test_a_key_that_is_not_ours_is_refused(shop: Shop, key: str):
         listed(shop, View.ALL, before=key)
 
 
+@pytest.mark.parametrize("key", ["2_2026-11-23T00:00:00+00:00_1", "2026-11-23T00:00:00+00:00_1", "0_1", "x"])
+def test_a_key_of_mine_that_is_not_ours_is_refused(shop: Shop, key: str):
+    with pytest.raises(BadInput):
+        listed(shop, View.MINE, before=key)
+
+
+def test_mine_is_paged_by_key_those_that_wait_for_an_answer_first(shop: Shop):
+    for number in range(5):
+        shop.hears("upset", f"c{number}")
+        shop.takes("Anna", f"c{number}")
+        shop.passes(seconds=1)
+    for number in (0, 3):
+        shop.answers("Anna", "There you are.", f"c{number}")
+    whole = names(shop, View.MINE)
+    seen, before = [], None
+    while True:
+        found = listed(shop, View.MINE, limit=2, before=before)
+        seen += [row.id for row in found.rows]
+        before = found.more
+        if before is None:
+            break
+    with shop.store.read() as session:
+        assert [session.get_one(Conversation, one).identity.thread for one in seen] == whole
+    assert whole == ["c1", "c2", "c4", "c0", "c3"]
+
+
 SAID = {
     "en": "Can I return the café lamp?",
     "ko": "환불은 언제쯤 받을 수 있을까요",
@@ -169,6 +195,24 @@ def test_a_search_is_paged_and_finds_each_conversation_once(shop: Shop):
         if before is None:
             break
     assert len(seen) == len(set(seen)) == 5
+
+
+def test_a_search_that_has_looked_at_many_messages_goes_on_from_there(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stream, "CHUNK", 2)
+    monkeypatch.setattr(stream, "CHUNKS", 2)
+    shop.writes("the lamp", "first")
+    for _ in range(9):
+        shop.writes("the lamp", "second", channel=Channel.MESSENGER, account="page")
+    pages, before = [], None
+    while True:
+        found = listed(shop, View.ALL, text="lamp", channel=Channel.WEB, before=before)
+        pages.append(len(found.rows))
+        before = found.more
+        if before is None:
+            break
+    assert pages == [0, 0, 1]
 
 
 def test_terms_are_words_or_pairs_of_characters():
@@ -276,6 +320,15 @@ def test_a_customers_word_wakes_what_was_snoozed(shop: Shop):
     assert names(shop, View.MINE) == ["mina"]
 
 
+def test_what_was_snoozed_and_is_resolved_by_mistake_is_in_sight_again_when_that_is_undone(shop: Shop):
+    shop.hears("upset")
+    shop.takes("Anna")
+    shop.does("Anna", desk.snooze, until=shop.now + timedelta(hours=1), reason="")
+    shop.does("Anna", desk.resolve)
+    shop.does("Anna", desk.reopen)
+    assert (names(shop, View.MINE), names(shop, View.SNOOZED)) == (["mina"], [])
+
+
 def test_a_count_stops_at_many(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stream, "MANY", 2)
     for who in ("a", "b", "c"):
@@ -309,7 +362,8 @@ def test_the_stream_goes_along_indexes(shop: Shop):
     with shop.store.read() as session:
         sa.event.listen(shop.store._engine, "before_cursor_execute", plan)
         for view in View:
-            stream.listed(session, agent, view, shop.now, before=f"{shop.now.isoformat()}_9")
+            key = f"{shop.now.isoformat()}_9"
+            stream.listed(session, agent, view, shop.now, before=f"0_{key}" if view is View.MINE else key)
         sa.event.remove(shop.store._engine, "before_cursor_execute", plan)
         for statement, parameters in plans:
             steps = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()

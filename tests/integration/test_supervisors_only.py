@@ -173,6 +173,33 @@ def test_what_a_form_gets_wrong_is_said_in_the_readers_language_and_the_text_sta
     assert "shipping</textarea>" in got.text
 
 
+@pytest.mark.parametrize("text", ["   ", "x" * 2_001])
+def test_a_note_on_a_customer_that_cannot_be_kept_is_shown_again_with_the_reason(
+    server: Server, anna: Desk, text: str
+):
+    server.visitor().posts("hello")
+    talk = wait_for(lambda: newest(server))
+    form = {"from": str(talk.id), "text": text}
+    got = anna.post(f"/desk/contacts/{talk.contact_id}/notes", **form)
+    assert got.status_code == 422
+    assert "Write 1 to 2000 characters." in got.text.partition('role="alert"')[2]
+    (note, answer) = (got.text.partition(f'id="{one}"')[2] for one in ("contact-note", "text"))
+    assert note.partition(">")[2].startswith(f"{text}</textarea>")
+    assert answer.partition(">")[2].startswith("</textarea>")
+
+
+def newest(server: Server) -> Conversation | None:
+    with server.services.store.read() as session:
+        return session.scalar(sa.select(Conversation).order_by(Conversation.id.desc()).limit(1))
+
+
+def test_a_wrong_e_mail_address_is_named_in_the_readers_language(robin: Desk):
+    robin.http.headers["Accept-Language"] = "ko-KR,ko"
+    got = robin.post("/desk/people/add", email="anna@shop..example", name="x", password="long enough")
+    alert = got.text.partition('role="alert"')[2].partition("</p>")[0]
+    assert "이메일 주소가 아닙니다" in alert
+
+
 @pytest.mark.parametrize(
     ("path", "form"),
     [

@@ -11,6 +11,7 @@ from bot.desk.boards.base import Supervising, Supervisor, done, show
 from bot.desk.boards.rules import Text
 from bot.desk.web import Page
 from bot.domain.errors import BadInput
+from bot.domain.hours import written
 from bot.domain.words import Channel
 from bot.services import Services
 from bot.store.tables import Agent
@@ -134,8 +135,11 @@ def _board(
             "hours": runtime.stored(session).get("opening_hours", ""),
             "risk": promises.risk(session, services.clock()),
         }
+    spans = [
+        (day, written(opens), written(closes)) for day, opens, closes in services.settings.opening_hours.spans
+    ]
     return show(
         request, services, caller, "promises", status, problem=problem, channels=list(Channel),
-        default=(promises.FIRST, promises.SOLVE), spans=services.settings.opening_hours.spans,
+        default=(promises.FIRST, promises.SOLVE), spans=spans,
         zone=services.settings.time_zone.key, percent=services.care.escalate_percent, **shown,
     )  # fmt: skip

@@ -208,7 +208,7 @@ def _acknowledge(session: Session, message: Message, part: int, item: InboxItem,
             return
         message.parts_sent = part
         if message.status is Status.UNKNOWN:
-            message.status, message.next_try_at, message.error = Status.QUEUED, None, None
+            queries.queue_again(message)
     elif message.external_id != item.external_id:
         message.external_id = item.external_id
         message.status, message.error = Status.SENT, None

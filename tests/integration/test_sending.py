@@ -11,6 +11,7 @@ import pytest
 from bot import delivery
 from bot.channels.graph import CALL_SECONDS, ECHO_WAIT, Graph
 from bot.desk import conversations as desk
+from bot.desk import dead_letters
 from bot.domain.errors import Conflict
 from bot.domain.words import Author, State, Status
 from bot.store import queries
@@ -317,6 +318,26 @@ class TestFaults:
             page.now += timedelta(minutes=5)
         assert page.outbox() == [(Author.BOT, Status.FAILED)]
         assert page.reason(CUSTOMER) == "outage"
+
+    def test_what_a_person_sends_again_is_not_given_up_at_the_first_fault(self, page: Page):
+        page.says("upset", "m_in")
+        page.sends(StandIn(mid="m_before"))
+        page.takes("Anna", CUSTOMER)
+        answer = page.answers("Anna", "Hello", CUSTOMER).public_id
+
+        def tries(count: int) -> Status:
+            for _ in range(count):
+                page.sends(StandIn(error(2, status=503)))
+                page.now += timedelta(minutes=6)
+            return page.messages(CUSTOMER)[-1].status
+
+        assert tries(delivery.GIVE_UP) is Status.FAILED
+        anna = page.agent("Anna")
+        with page.store.unit_of_work() as session:
+            dead_letters.send_again(session, answer, session.merge(anna), page.now)
+        assert tries(delivery.GIVE_UP - 2) is Status.QUEUED
+        page.sends(StandIn())
+        assert page.outbox()[-1] == (Author.AGENT, Status.SENT)
 
 
 class TestAccounts:

@@ -121,6 +121,12 @@ def close_session(session: Session, token: str) -> None:
     session.execute(sa.delete(AgentSession).where(AgentSession.token_hash == _hash(token)))
 
 
+def close_sessions(session: Session, agent: Agent, kept: str = "") -> None:
+    """Logs an agent out everywhere, but not where the token is `kept`."""
+    theirs = sa.delete(AgentSession).where(AgentSession.agent_id == agent.id)
+    session.execute(theirs.where(AgentSession.token_hash != _hash(kept)))
+
+
 def csrf_token(token: str) -> str:
     """What a form of this session's pages must carry; another site can't know it."""
     return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()

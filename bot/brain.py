@@ -20,6 +20,7 @@ from bot.components.plan import ANSWERS, OrderFacts, in_a_row, of_order
 from bot.components.times import spoken
 from bot.domain.errors import BrainDown, SettingError
 from bot.domain.rule import Action, Context, Detail, Proposal
+from bot.domain.texts import is_text
 from bot.domain.words import Button, Reason, Topic
 
 AUTOMATED, OUTAGE = "utter_automated", "utter_hand_off_outage"
@@ -225,7 +226,7 @@ def vectors_from(data: dict[str, Any]) -> list[Vector]:
 def _text(value: object, limit: int) -> str:
     if not isinstance(value, str):
         raise TypeError("a text is missing")
-    if len(value) > limit or "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if len(value) > limit or not is_text(value):
         raise ValueError("a text that can't be stored")
     return value
 

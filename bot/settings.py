@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 
 from bot.domain.errors import SettingError
 from bot.domain.hours import Hours
+from bot.domain.texts import is_text
 
 ROOT = Path(__file__).resolve().parent.parent
 SQLITE = "sqlite:///"
@@ -232,7 +233,10 @@ class _Reader:
         self._values = values
 
     def text(self, name: str, default: str) -> str:
-        return self._values.get(name, "").strip() or default
+        value = self._values.get(name, "").strip() or default
+        if not is_text(value):
+            raise SettingError(f"{name} has a character that is no text; write it in UTF-8.")
+        return value
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name, default).upper()

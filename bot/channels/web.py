@@ -26,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from bot import inbox, live, ratings
 from bot.domain.errors import BadInput, NotAllowed, NotFound, NotLoggedIn
 from bot.domain.rule import MAX_REPLIES
+from bot.domain.texts import is_text
 from bot.domain.words import Author, Button, Channel, State
 from bot.filing import Kind
 from bot.orders import normal_email
@@ -64,7 +65,7 @@ class Visitor:
 
 def storable(text: str) -> str:
     """The text, if a database can hold it. Raises ValueError."""
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    if not is_text(text):
         raise ValueError("has a character that is no text")
     return text
 

@@ -12,6 +12,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotLoggedIn
+from bot.domain.texts import is_text
 from bot.orders import normal_email
 from bot.store.tables import Agent, AgentSession, LoginFailure
 
@@ -34,6 +35,8 @@ def add_agent(session: Session, email: str, name: str, role: str, password: str,
     except EmailNotValidError as error:
         raise BadInput(f"{email!r} isn't an e-mail address: {error}") from None
     name = name.strip()
+    if not is_text(name):
+        raise BadInput("The name has a character that is no text.")
     if not 0 < len(name) <= 100:
         raise BadInput("The name must have 1 to 100 characters.")
     if role not in ROLES:

@@ -214,6 +214,8 @@ def test_what_a_form_gets_wrong_is_said_in_the_readers_language_and_the_text_sta
         ("/desk/promises/targets", {"first": "10", "solve": "5"}),
         ("/desk/promises/targets", {"first": "٣", "solve": "50"}),
         ("/desk/promises/targets", {"channel": "fax", "first": "1", "solve": "5"}),
+        ("/desk/settings/shop_name", {"value": "Loom\0"}),
+        ("/desk/people/add", {"email": "an@shop.example", "name": "x\0", "password": "long enough"}),
         ("/desk/people/add", {"email": "no", "name": "x", "password": "long enough"}),
         ("/desk/people/add", {"email": "a@shop.example", "name": "x", "password": "short"}),
         ("/desk/people/add", {"email": "robin@shop.example", "name": "x", "password": "long enough"}),

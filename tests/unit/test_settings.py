@@ -46,6 +46,8 @@ def test_the_signing_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: P
         ("RASA_URL", "foo"),
         ("MESSENGER_GRAPH_URL", "ftp://graph.invalid"),
         ("SECRET_KEY", "short"),
+        ("SHOP_NAME", "Loom\0"),
+        ("SHOP_NAME", "Loom \udcff"),  # as Python reads bytes of the environment that aren't UTF-8
         ("FORWARDED_ALLOW_IPS", "*"),
         ("FORWARDED_ALLOW_IPS", "127.0.0.1,proxy"),
     ],

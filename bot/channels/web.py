@@ -39,7 +39,9 @@ ACCOUNT = "web"
 TEXT_LIMIT = 4_000  # characters of one message
 HISTORY = 200  # messages that a page is given
 SESSION_AGE = timedelta(days=30)
-IDENTITY_AGE = timedelta(days=1)  # then the shop's page signs anew: its customer may have logged out
+# Of a session with an identity: then the page opens another, which one whose customer has logged out can't.
+# The signature itself holds as long as CHAT_IDENTITY_SECRET does: there is no time in it.
+IDENTITY_AGE = timedelta(days=1)
 PING_SECONDS = 15  # keeps proxies from closing a quiet stream
 
 router = APIRouter(prefix="/api/chat", tags=["web chat"])
@@ -56,7 +58,11 @@ Shared = Annotated[Services, Depends(services_of)]
 
 @dataclass(frozen=True)
 class Visitor:
-    """Whose session it is. `email` and `name` only if the shop has vouched for them."""
+    """Whose session it is. The shop has signed for `email`, where there is one.
+
+    `name` comes with it and is not signed: whoever holds the signature may put any. It is for people to
+    read, and nothing is decided by it.
+    """
 
     thread: str
     email: str | None = None

@@ -209,7 +209,11 @@ def resolve(conversation_id: ConversationId, caller: Desk, services: Shared) -> 
 def answer(
     conversation_id: ConversationId, body: TextIn, caller: Desk, services: Shared, response: Response
 ) -> dict[str, str]:
-    """Answers the customer: 201, or 200 and the same id if it was sent before; 403 for non-holders."""
+    """Answers the customer: 201, or 200 and the same id if it was sent before.
+
+    403 when nobody at the desk has the conversation, 409 when a colleague has it, it is closed, or the
+    channel takes no answer any more.
+    """
     return _write(services, caller, conversation_id, body, response, conversations.answer)
 
 

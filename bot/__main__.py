@@ -101,6 +101,7 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
             build(settings),
             host=settings.host,
             port=settings.port,
+            forwarded_allow_ips=list(settings.proxies),
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=3,

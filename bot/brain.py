@@ -20,13 +20,16 @@ from bot.components.plan import ANSWERS, OrderFacts, in_a_row, of_order
 from bot.components.times import spoken
 from bot.domain.errors import BrainDown, SettingError
 from bot.domain.rule import Action, Context, Detail, Proposal
+from bot.domain.texts import is_text
 from bot.domain.words import Button, Reason, Topic
 
 AUTOMATED, OUTAGE = "utter_automated", "utter_hand_off_outage"
 THERE, BACK = "utter_people_there", "utter_people_back"
 READ_LIMIT = 5_000  # characters of a turn that Rasa is given; the desk shows the rest
 SAY_LIMIT = 8_000  # characters of a reply: four messages on Messenger; a longer one is no reply
-AWAY_SECONDS = 2.0  # a Rasa that didn't answer is asked again only after this, if another can be asked
+AWAY_SECONDS = 2.0  # a Rasa that refused is asked again only after this, if another can be asked
+FROZEN_SECONDS = 30.0  # and one that didn't answer in its time after this: it costs the turn that time
+LEAST_SECONDS = 1.0  # of the patience, for each Rasa that is asked before the last
 WORDS_LIMIT = 400  # characters of what led to a hand-off
 TONES = ("calm", "upset")
 IDLE_SECONDS = 4.0  # a connection is kept so long; Rasa closes one after five
@@ -72,7 +75,9 @@ class Brain(Protocol):
 class Rasa:
     """Rasa behind the channel of `bot/components/channel.py`: one process, or several in turn.
 
-    One that can't be reached is passed over for `AWAY_SECONDS`, and the turn goes to the next at once.
+    One that can't be reached is passed over for `AWAY_SECONDS`, and the turn goes to the next at once. One
+    that is reached and silent has its share of the patience, then the turn goes to the next, and the turns
+    after it pass that one over for `FROZEN_SECONDS`.
     """
 
     def __init__(self, urls: Sequence[str], patience: timedelta, domain_file: Path) -> None:
@@ -90,7 +95,7 @@ class Rasa:
             self._client = ClientSession(
                 connector=TCPConnector(keepalive_timeout=IDLE_SECONDS),
                 cookie_jar=DummyCookieJar(),
-                timeout=ClientTimeout(total=self._patience),
+                timeout=ClientTimeout(total=None),  # `_ask` sees to it, and doesn't round up to whole seconds
             )
         return self._client
 
@@ -114,27 +119,39 @@ class Rasa:
     async def _ask[T](self, what: str, body: dict[str, Any], read: Callable[[Any], T], seconds: float) -> T:
         try:
             async with asyncio.timeout(seconds):  # the whole answer, not each byte of it
-                return read(await self._first_answer(f"/webhooks/turn/{what}", body))
+                return read(await self._first_answer(f"/webhooks/turn/{what}", body, seconds))
         except (ClientError, TimeoutError) as error:
             raise BrainDown(f"Rasa can't be reached ({type(error).__name__}).") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrainDown(f"Rasa answered nonsense ({type(error).__name__}).") from error
 
-    async def _first_answer(self, path: str, body: dict[str, Any]) -> Any:
-        """The first answer. Raises ClientError or TimeoutError if none of them gives one."""
+    async def _first_answer(self, path: str, body: dict[str, Any], seconds: float) -> Any:
+        """The first answer. Each may take its share of the seconds, and the last what is left of them.
+
+        Raises ClientError or TimeoutError if none of them gives one.
+        """
         failed: Exception | None = None
-        for host in self._in_turn():
+        line = self._in_turn()
+        share = max(seconds / len(line), LEAST_SECONDS)
+        for host in line:
             try:
-                async with self._http.post(host + path, json=body) as response:
-                    response.raise_for_status()
-                    return await response.json(content_type=None)
-            except (ClientError, TimeoutError) as error:
+                async with asyncio.timeout(share if host != line[-1] else None):
+                    return await self._answer(host + path, body)
+            except TimeoutError as error:
                 failed = error
+                self._away(host, FROZEN_SECONDS)
+            except ClientError as error:
+                failed = error
+                self._away(host, AWAY_SECONDS)
             except asyncio.CancelledError:  # too slow, or this process ends
-                self._away(host)
+                self._away(host, FROZEN_SECONDS)
                 raise
-            self._away(host)
         raise failed or BrainDown("RASA_URL names no Rasa.")
+
+    async def _answer(self, url: str, body: dict[str, Any]) -> Any:
+        async with self._http.post(url, json=body) as response:
+            response.raise_for_status()
+            return await response.json(content_type=None)
 
     def _in_turn(self) -> list[str]:
         """Every process, the next in line first; those that were away lately only if there is no other."""
@@ -143,8 +160,8 @@ class Rasa:
         now = asyncio.get_running_loop().time()
         return sorted(line, key=lambda host: self._away_until[host] > now)
 
-    def _away(self, host: str) -> None:
-        self._away_until[host] = asyncio.get_running_loop().time() + AWAY_SECONDS
+    def _away(self, host: str, seconds: float) -> None:
+        self._away_until[host] = asyncio.get_running_loop().time() + seconds
 
     async def is_ready(self) -> bool:
         """See `Brain`. One of several is enough."""
@@ -209,7 +226,7 @@ def vectors_from(data: dict[str, Any]) -> list[Vector]:
 def _text(value: object, limit: int) -> str:
     if not isinstance(value, str):
         raise TypeError("a text is missing")
-    if len(value) > limit or "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if len(value) > limit or not is_text(value):
         raise ValueError("a text that can't be stored")
     return value
 

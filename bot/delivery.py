@@ -241,7 +241,8 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
         if message.status is not Status.SENDING:
             return  # it is recorded now, or an echo has settled it, or it was taken for dead
         if message.parts_sent >= parcel.part:  # this part's echo was faster
-            message.status, message.next_try_at, message.attempts = Status.QUEUED, None, 0
+            queries.queue_again(message)
+            message.attempts = 0
             return
         if outcome in KEPT and queries.bot_is_silenced(message):
             outcome, detail = Outcome.REFUSED, queries.TAKEN
@@ -273,7 +274,8 @@ def _record(session: Session, message: Message, parcel: Parcel, external_id: str
     if parcel.part < parcel.parts:
         queries.keep_part(session, message, parcel.part, external_id)
         message.parts_sent = max(message.parts_sent, parcel.part)
-        message.status, message.attempts = Status.QUEUED, 0
+        queries.queue_again(message)
+        message.attempts = 0
     else:
         message.external_id = queries.unused(session, message.account, external_id)
         message.status, message.parts_sent = Status.SENT, parcel.parts
@@ -296,7 +298,7 @@ def _fail(
     conversation: Conversation = message.conversation
     message.status, message.next_try_at = Status.FAILED, None
     message.error = detail[:400]
-    if message.parts_sent:
+    if message.parts_sent and detail != queries.TAKEN:
         message.error = f"stopped after part {message.parts_sent}: {detail}"[:400]
     if outcome is Outcome.WINDOW:
         closed = now - (FOR_PEOPLE if was_late else FOR_ALL)

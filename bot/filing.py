@@ -19,7 +19,7 @@ from bot.domain.conversation import is_idle
 from bot.domain.texts import split
 from bot.domain.words import Author, Channel, Ending, State, Status
 from bot.store import queries
-from bot.store.tables import Contact, Conversation, Identity, InboxItem, Message, Part
+from bot.store.tables import Contact, Conversation, HandOff, Identity, InboxItem, Message, Part
 
 DAY = timedelta(days=1)
 
@@ -213,7 +213,7 @@ def _acknowledge(session: Session, message: Message, part: int, item: InboxItem,
             return
         message.parts_sent = part
         if message.status is Status.UNKNOWN:
-            message.status, message.next_try_at, message.error = Status.QUEUED, None, None
+            queries.queue_again(message)
     elif message.external_id != item.external_id:
         message.external_id = item.external_id
         message.status, message.error = Status.SENT, None
@@ -275,7 +275,7 @@ def _change(session: Session, item: InboxItem, times: Times) -> None:
         if message.unsent_at:
             return
         message.text, message.attachments, message.unsent_at = "", [], item.at
-        _forget(session, item.account, item.about)
+        _forget(session, message, item.account, item.about)
         if by_customer:
             _reread(session, message, times, is_gone=True)
     elif by_customer and not message.unsent_at and (message.edited_at is None or message.edited_at < item.at):
@@ -297,14 +297,21 @@ def _reread(session: Session, message: Message, times: Times, is_gone: bool = Fa
         conversation.due_at = times.now + times.burst
 
 
-def _forget(session: Session, account: str, external_id: str) -> None:
-    """What was taken back isn't kept in the inbox either."""
+def _forget(session: Session, message: Message, account: str, external_id: str) -> None:
+    """What was taken back isn't kept anywhere else either: in the inbox, on its way to live pages, as the
+    words that a hand-off came from."""
     kept = sa.select(InboxItem).where(
         InboxItem.account == account,
         sa.or_(InboxItem.external_id == external_id, InboxItem.about == external_id),
     )
     for item in session.scalars(kept):
         item.payload = {**item.payload, "text": "", "attachments": []}
+    live.forget(session, message)
+    quoting = sa.select(HandOff).where(
+        HandOff.conversation_id == message.conversation_id, HandOff.message_id == message.id
+    )
+    for hand_off in session.scalars(quoting):
+        hand_off.words = None
 
 
 def _about(session: Session, account: str, external_id: str) -> Message | None:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from bot.domain.errors import BadInput, Conflict, NotFound, ReplyTwiceError, StoreDown
+from bot.domain.errors import BadInput, Conflict, NotFound, StoreDown
 from bot.domain.words import Author, Channel, State
 from bot.filing import Kind, Times, close_if_idle, file_item
 from bot.store import news, queries
@@ -210,7 +210,11 @@ class Intake:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                results = await run_in_threadpool(self._store_all, [events for events, _ in batch])
+                results: list[set[str] | Exception]
+                try:
+                    results = await run_in_threadpool(self._store_all, [events for events, _ in batch])
+                except Exception as error:  # there was no thread for it: whoever waits is told
+                    results = [error] * len(batch)
                 for (_, taken), result in zip(batch, results, strict=True):
                     if taken.done():
                         continue  # the caller hung up; its message is stored all the same
@@ -227,13 +231,13 @@ class Intake:
             return [self._store_one(batch[0])]
         try:
             fresh = accept(self._store, [event for events in batch for event in events], self._times().now)
-        except (*UNFILEABLE, ReplyTwiceError):
+        except Exception:  # each gets its own below
             return [self._store_one(events) for events in batch]
         return [_first(fresh, events) for events in batch]
 
     def _store_one(self, events: Sequence[Incoming]) -> set[str] | Exception:
-        times = self._times()
         try:
+            times = self._times()
             if len(events) == 1 and events[0].kind is Kind.MESSAGE:
                 return take_in(self._store, events[0], times)
             return accept(self._store, events, times.now)

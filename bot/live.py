@@ -22,7 +22,7 @@ from bot.domain.errors import StoreDown
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author
 from bot.store.engine import Store
-from bot.store.news import add_event
+from bot.store.news import add_event, late_events
 from bot.store.tables import Conversation, Event, Identity, Message
 
 POLL_SECONDS = 0.5  # how soon a commit of another process is seen; our own wake us at once
@@ -99,6 +99,20 @@ def changed(session: Session, conversation: Conversation, replies_used: int, now
 def touched(session: Session, conversation: Conversation, now: datetime) -> None:
     """Tells the desk alone that something about a conversation is new."""
     _record(session, conversation, Kind.DESK, {}, now)
+
+
+def forget(session: Session, message: Message) -> None:
+    """Takes a message's words out of what was told of it, and of what this transaction is about to tell."""
+    for values in late_events(session):
+        if values["payload"].get("id") == message.public_id:
+            values["payload"]["text"] = ""
+    identity: Identity = message.conversation.identity
+    told = sa.select(Event).where(
+        Event.stream == stream_of(identity.account, identity.thread),
+        Event.payload["id"].as_string() == message.public_id,
+    )
+    for happened in session.scalars(told):
+        happened.payload = {**happened.payload, "text": ""}
 
 
 def _record(

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from bot.domain.errors import BadInput, SettingError
 from bot.domain.hours import Hours
+from bot.domain.texts import is_text
 from bot.settings import Settings
 from bot.store.care import Holiday, RunSetting
 from bot.store.engine import Store
@@ -152,6 +153,8 @@ def change(session: Session, name: str, value: str | None) -> str | None:
     that isn't one of these."""
     if name not in SPECS:
         raise BadInput("There is no such setting.")
+    if value is not None and not is_text(value):
+        raise BadInput("It has a character that is no text.")
     found = session.get(RunSetting, name)
     before = found.value if found else None
     if value is None:

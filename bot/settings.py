@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,6 +17,7 @@ from dotenv import dotenv_values
 
 from bot.domain.errors import SettingError
 from bot.domain.hours import Hours
+from bot.domain.texts import is_text
 
 ROOT = Path(__file__).resolve().parent.parent
 SQLITE = "sqlite:///"
@@ -45,6 +47,7 @@ class Settings:
 
     port: int
     host: str
+    proxies: tuple[str, ...]  # whose word is taken for where a request came from: addresses, networks
     data: Path
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
@@ -96,6 +99,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(
         port=read.number("PORT", 8000, 1, 65535),
         host=read.text("HOST", "127.0.0.1"),
+        proxies=read.networks("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         data=data,
         database_url=_database_url(read.text("DATABASE_URL", f"{SQLITE}{data / 'reply_twice.db'}")),
         redis_url=_redis_url(read.text("REDIS_URL", "")),
@@ -229,7 +233,10 @@ class _Reader:
         self._values = values
 
     def text(self, name: str, default: str) -> str:
-        return self._values.get(name, "").strip() or default
+        value = self._values.get(name, "").strip() or default
+        if not is_text(value):
+            raise SettingError(f"{name} has a character that is no text; write it in UTF-8.")
+        return value
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name, default).upper()
@@ -244,6 +251,18 @@ class _Reader:
         """Addresses, comma-separated; the same one twice counts once."""
         found = filter(None, map(str.strip, self.text(name, default).split(",")))
         return tuple(dict.fromkeys(_address(name, value, default) for value in found)) or (default,)
+
+    def networks(self, name: str, default: str) -> tuple[str, ...]:
+        """Addresses and networks, comma-separated. No `*`: whoever calls could say any address then."""
+        found = tuple(filter(None, map(str.strip, self.text(name, default).split(","))))
+        for value in found:
+            try:
+                ip_network(value)
+            except ValueError:
+                raise SettingError(
+                    f"{name} must be addresses or networks like 10.0.0.2 or 10.0.0.0/24, not {value!r}."
+                ) from None
+        return found
 
     def tokens(self, name: str, prefix: str) -> list[tuple[str, str]]:
         """Pairs of "id:token", comma-separated; an account's name is its id after `prefix`."""

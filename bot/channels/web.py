@@ -26,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 from bot import inbox, live, ratings
 from bot.domain.errors import BadInput, NotAllowed, NotFound, NotLoggedIn
 from bot.domain.rule import MAX_REPLIES
+from bot.domain.texts import is_text
 from bot.domain.words import Author, Button, Channel, State
 from bot.filing import Kind
 from bot.orders import normal_email
@@ -38,7 +39,9 @@ ACCOUNT = "web"
 TEXT_LIMIT = 4_000  # characters of one message
 HISTORY = 200  # messages that a page is given
 SESSION_AGE = timedelta(days=30)
-IDENTITY_AGE = timedelta(days=1)  # then the shop's page signs anew: its customer may have logged out
+# Of a session with an identity: then the page opens another, which one whose customer has logged out can't.
+# The signature itself holds as long as CHAT_IDENTITY_SECRET does: there is no time in it.
+IDENTITY_AGE = timedelta(days=1)
 PING_SECONDS = 15  # keeps proxies from closing a quiet stream
 
 router = APIRouter(prefix="/api/chat", tags=["web chat"])
@@ -55,7 +58,11 @@ Shared = Annotated[Services, Depends(services_of)]
 
 @dataclass(frozen=True)
 class Visitor:
-    """Whose session it is. `email` and `name` only if the shop has vouched for them."""
+    """Whose session it is. The shop has signed for `email`, where there is one.
+
+    `name` comes with it and is not signed: whoever holds the signature may put any. It is for people to
+    read, and nothing is decided by it.
+    """
 
     thread: str
     email: str | None = None
@@ -64,7 +71,7 @@ class Visitor:
 
 def storable(text: str) -> str:
     """The text, if a database can hold it. Raises ValueError."""
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    if not is_text(text):
         raise ValueError("has a character that is no text")
     return text
 

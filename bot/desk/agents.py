@@ -12,6 +12,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
 from bot.domain.errors import BadInput, Conflict, NotAllowed, NotLoggedIn
+from bot.domain.texts import is_text
 from bot.orders import normal_email
 from bot.store.tables import Agent, AgentSession, LoginFailure
 
@@ -34,6 +35,8 @@ def add_agent(session: Session, email: str, name: str, role: str, password: str,
     except EmailNotValidError:
         raise BadInput("That isn't an e-mail address.") from None
     name = name.strip()
+    if not is_text(name):
+        raise BadInput("The name has a character that is no text.")
     if not 0 < len(name) <= 100:
         raise BadInput("The name must have 1 to 100 characters.")
     if role not in ROLES:
@@ -119,6 +122,12 @@ def agent_of(session: Session, token: str, now: datetime) -> Agent:
 def close_session(session: Session, token: str) -> None:
     """Logs out; nothing happens if there is no such session."""
     session.execute(sa.delete(AgentSession).where(AgentSession.token_hash == _hash(token)))
+
+
+def close_sessions(session: Session, agent: Agent, kept: str = "") -> None:
+    """Logs an agent out everywhere, but not where the token is `kept`."""
+    theirs = sa.delete(AgentSession).where(AgentSession.agent_id == agent.id)
+    session.execute(theirs.where(AgentSession.token_hash != _hash(kept)))
 
 
 def csrf_token(token: str) -> str:

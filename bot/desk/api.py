@@ -6,17 +6,19 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from sqlalchemy.orm import Session
 
-from bot.channels.web import Shared
+from bot.channels.web import Shared, storable
 from bot.desk import agents, audit, conversations, dead_letters, detail, presence, stream
 from bot.domain.errors import NotAllowed, NotLoggedIn
+from bot.domain.texts import is_text
 from bot.domain.words import State
 from bot.services import Services
 from bot.store.tables import Agent
 
 COOKIE = "reply_twice_desk"
+Storable = Annotated[str, AfterValidator(storable)]
 router = APIRouter(prefix="/api/desk", tags=["desk"])
 
 
@@ -53,7 +55,7 @@ class SnoozeIn(BaseModel):
 class TextIn(BaseModel):
     """`client_id` is the page's own id of the message: sent again, nothing is written twice."""
 
-    client_id: str = Field(min_length=1, max_length=80)
+    client_id: Storable = Field(min_length=1, max_length=80)
     text: str = Field(min_length=1, max_length=conversations.TEXT_LIMIT)
 
 
@@ -106,6 +108,7 @@ def login(body: LoginIn, request: Request, services: Shared) -> dict[str, str]:
 def log_in(services: Shared, email: str, password: str, request: Request) -> str:
     """A new session's token. Raises NotLoggedIn; a refused try is counted."""
     now = services.clock()
+    email = email if is_text(email) else ""  # nobody's
     address = request.client.host if request.client else "unknown"
     with services.store.read() as session:
         agents.check_pace(session, email, address, now)
@@ -206,7 +209,11 @@ def resolve(conversation_id: ConversationId, caller: Desk, services: Shared) -> 
 def answer(
     conversation_id: ConversationId, body: TextIn, caller: Desk, services: Shared, response: Response
 ) -> dict[str, str]:
-    """Answers the customer: 201, or 200 and the same id if it was sent before; 403 for non-holders."""
+    """Answers the customer: 201, or 200 and the same id if it was sent before.
+
+    403 when nobody at the desk has the conversation, 409 when a colleague has it, it is closed, or the
+    channel takes no answer any more.
+    """
     return _write(services, caller, conversation_id, body, response, conversations.answer)
 
 

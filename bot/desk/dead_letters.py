@@ -82,6 +82,7 @@ def send_again(session: Session, public_id: str, agent: Agent, now: datetime) ->
         raise Conflict("The bot may not speak here any more; take the conversation and answer yourself.")
     audit.note(session, agent, "letter_send_again", f"#{conversation.id}", now, before=_lost_as(message))
     message.status, message.next_try_at, message.error = Status.QUEUED, None, None
+    message.attempts = min(message.attempts, 1)  # not 0: the echo of an earlier try may still come
     live.touched(session, conversation, now)
     return message
 

@@ -153,7 +153,7 @@ def write(
     writer: Writer,
     services: Shared,
     place: Back,
-    client_id: Annotated[str, Form()],
+    client_id: Annotated[api.Storable, Form()],
     kind: Annotated[Literal["answer", "note"], Form()],
     text: Annotated[str, Form()] = "",
 ) -> Response:

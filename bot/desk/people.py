@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from bot.desk import agents, audit, presence
 from bot.domain.errors import BadInput, Conflict, NotFound
 from bot.orders import normal_email
-from bot.store.tables import Agent, AgentSession
+from bot.store.tables import Agent
 
 
 def add(session: Session, by: Agent, email: str, name: str, role: str, password: str, now: datetime) -> Agent:
@@ -33,12 +33,17 @@ def set_role(session: Session, by: Agent, agent_id: int, role: str, now: datetim
     agent.role = role
 
 
-def set_password(session: Session, by: Agent, agent_id: int, password: str, now: datetime) -> None:
-    """Ends the agent's sessions, too, but not the caller's own. Raises NotFound or BadInput."""
+def set_password(
+    session: Session, by: Agent, agent_id: int, password: str, now: datetime, kept: str = ""
+) -> None:
+    """Ends the agent's sessions, too: whoever knew the old password is out. Of the caller's own the one
+    with the token `kept` stays.
+
+    Raises NotFound or BadInput.
+    """
     agent = _agent(session, agent_id)
     agents.set_password(agent, password)
-    if agent.id != by.id:
-        session.execute(sa.delete(AgentSession).where(AgentSession.agent_id == agent_id))
+    agents.close_sessions(session, agent, kept if agent.id == by.id else "")
     audit.note(session, by, "agent_password", agent.name, now)
 
 
@@ -54,7 +59,7 @@ def deactivate(session: Session, by: Agent, agent_id: int, now: datetime) -> Non
         return
     _check_another(session, agent)
     agent.deactivated_at = now
-    session.execute(sa.delete(AgentSession).where(AgentSession.agent_id == agent_id))
+    agents.close_sessions(session, agent)
     presence.set_available(session, agent_id, False, now)
     audit.note(session, by, "agent_deactivate", agent.name, now)
 

@@ -1,10 +1,15 @@
-"""How long a message may be on a channel, and how a longer one is cut."""
+"""What is a text; how long a message may be on a channel, and how a longer one is cut."""
 
 from bot.domain.words import Channel
 
 MESSENGER_LIMIT = 2_000  # characters in one message of the Send API
 INSTAGRAM_LIMIT = 1_000  # bytes of UTF-8 (Instagram's Send API)
 ENDS = ("\n", ". ", "! ", "? ", "。", "！", "？")
+
+
+def is_text(value: str) -> bool:
+    """Whether a database can hold it and a page show it: no NUL, and no half of a character."""
+    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def split(text: str, channel: Channel) -> list[str]:

@@ -217,6 +217,15 @@ def bot_is_silenced(message: Message) -> bool:
     return message.author is Author.BOT and message.conversation.state is State.AGENT
 
 
+def queue_again(message: Message) -> None:
+    """What is left of it goes out next, unless a person took the conversation while it was on its way."""
+    message.next_try_at = None
+    if bot_is_silenced(message):
+        message.status, message.error = Status.FAILED, TAKEN
+    else:
+        message.status, message.error = Status.QUEUED, None
+
+
 def take_back_queued(session: Session, conversation_id: int) -> None:
     """A person speaks now: what the bot still meant to send is not sent."""
     session.execute(

@@ -1,13 +1,15 @@
 """The desk's JSON API, and a whole conversation over HTTP."""
 
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from bot.desk import agents, api
-from tests.support import Server, wait_for
+from tests.support import Server, settings_for, wait_for
 
 
 def test_an_upset_customer_is_taken_over_and_the_bot_stays_silent(server: Server):
@@ -132,6 +134,29 @@ def test_a_cookie_alone_changes_nothing(server: Server):
     assert server.http.post(take, headers=cookies | {"X-CSRF-Token": "guess"}).status_code == 403
     ours = cookies | {"X-CSRF-Token": agents.csrf_token(token)}
     assert server.http.post(take, headers=ours).status_code == 404
+
+
+@pytest.mark.parametrize("bad", ["\0", "a\0b", "\ud800"])
+def test_what_no_database_can_hold_is_refused_with_a_reason(server: Server, bad: str):
+    visitor, anna = server.visitor(), server.agent("Anna")
+    visitor.posts("upset")
+    (row,) = wait_for(anna.queue)
+    anna.does("take", row["id"])
+    for verb in ("messages", "notes"):
+        path = f"/api/desk/conversations/{row['id']}/{verb}"
+        body = json.dumps({"client_id": bad, "text": "Hello"})  # as escapes
+        headers = anna.headers | {"Content-Type": "application/json"}
+        refused = server.http.post(path, content=body, headers=headers)
+        assert refused.status_code == 422
+        assert refused.json()["detail"].startswith("client_id: ")
+    assert visitor.texts("agent") == []
+
+
+def test_nobody_is_found_by_what_is_no_e_mail(migrated_url: str, tmp_path: Path):
+    with Server(settings_for(tmp_path, DATABASE_URL=migrated_url)) as server:
+        login = {"email": "anna\0@shop.example", "password": "correct horse"}
+        assert server.http.post("/api/desk/login", json=login).status_code == 401
+        assert server.http.post("/desk/login", data=login).status_code == 401
 
 
 def test_two_agents_hand_a_conversation_to_each_other(server: Server):

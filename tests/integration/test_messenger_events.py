@@ -16,7 +16,7 @@ from bot.channels import messenger
 from bot.desk.detail import detail
 from bot.domain.words import Author, Channel, State
 from bot.store.engine import Store
-from bot.store.tables import InboxItem, Message
+from bot.store.tables import Event, InboxItem, Message
 from tests.meta import APP, PAGE
 from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, said
 from tests.payloads import EVENTS
@@ -24,6 +24,7 @@ from tests.support import MONDAY_NOON, Server, settings_for
 
 INBOX_APP = 263902037430900
 SECONDS = int(MONDAY_NOON.timestamp())
+GONE = {"mid": "m_1", "is_deleted": True}
 
 
 @pytest.fixture
@@ -182,6 +183,20 @@ class TestChanges:
         assert shown(page)[0]["unsent_at"]
         with page.store.read() as session:
             assert "4111" not in str([item.payload for item in session.scalars(sa.select(InboxItem))])
+
+    @pytest.mark.parametrize("at_once", [False, True])
+    def test_nor_is_it_left_where_live_pages_and_the_hand_off_had_it(self, page: Page, at_once: bool):
+        written, taken_back = event(message={"mid": "m_1", "text": "upset 4111"}), event(5, message=GONE)
+        page.gets(event(message={"mid": "m_0", "text": "upset and here"}))
+        for events in ((taken_back, written),) if at_once else ((written,), (taken_back,)):
+            page.gets(*events)
+        with page.store.read() as session:
+            told = str([happened.payload for happened in session.scalars(sa.select(Event))])
+        assert "4111" not in told
+        assert "upset and here" in told
+        assert [hand_off.words for hand_off in page.hand_offs(CUSTOMER)] == ["upset"]  # of the first
+        page.gets(event(6, message={"mid": "m_0", "is_deleted": True}))
+        assert [hand_off.words for hand_off in page.hand_offs(CUSTOMER)] == [None]
 
     def test_what_is_taken_back_at_once_is_not_answered(self, page: Page):
         page.gets(

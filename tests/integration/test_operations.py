@@ -1,12 +1,17 @@
 """What whoever runs the product sees: health, readiness, metrics."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from bot.desk import agents
+from bot.services import utc_now
+from bot.store.engine import Store
+from tests.e2e.test_workers import Bot, HeldBrain, running
 from tests.support import Server, settings_for, wait_for
 
 
@@ -77,3 +82,45 @@ def test_with_a_token_only_its_bearer_reads_them(tmp_path: Path):
 
         assert read().status_code == read(Authorization="Bearer no").status_code == 403
         assert read(Authorization="Bearer let me see").status_code == 200
+
+
+class TestBehindAProxy:
+    """Wrong log-ins are counted by the caller's address, which a proxy that is trusted tells."""
+
+    @pytest.fixture
+    def brain(self) -> Iterator[HeldBrain]:
+        brain = HeldBrain()
+        yield brain
+        while running:
+            running.pop().close()
+        brain.server.shutdown()
+        brain.server.server_close()
+
+    def bot(self, folder: Path, brain: HeldBrain, proxy: str) -> Bot:
+        """A real process with Anna's account, on this machine; `proxy` is the one that it trusts."""
+        url = f"sqlite:///{folder / 'shop.db'}"
+        bot = Bot(folder, url, brain, FORWARDED_ALLOW_IPS=proxy)
+        store = Store(url)
+        with store.unit_of_work() as session:
+            agents.add_agent(session, "anna@shop.example", "Anna", "agent", "correct horse", utc_now())
+        store.close()
+        return bot
+
+    def logs_in(self, bot: Bot, address: str, password: str = "correct horse") -> int:
+        """As if a proxy passed it on; returns the status."""
+        body = {"email": "anna@shop.example", "password": password}
+        return bot.http.post("/api/desk/login", json=body, headers={"X-Forwarded-For": address}).status_code
+
+    def test_who_guesses_locks_out_nobody_elsewhere(self, tmp_path: Path, brain: HeldBrain):
+        bot = self.bot(tmp_path, brain, "127.0.0.1")
+        guesses = [self.logs_in(bot, "203.0.113.7", "wrong horse") for _ in range(11)]
+        assert guesses == [401] * 10 + [429]
+        assert self.logs_in(bot, "203.0.113.7") == 429
+        assert self.logs_in(bot, "198.51.100.4") == 200
+        # What whoever guesses puts there himself comes before what the proxy knows.
+        assert self.logs_in(bot, "192.0.2.1, 203.0.113.7") == 429
+
+    def test_whoever_comes_without_the_proxy_may_not_say_who_he_is(self, tmp_path: Path, brain: HeldBrain):
+        bot = self.bot(tmp_path, brain, "10.0.0.2, 10.1.0.0/16")
+        guesses = [self.logs_in(bot, f"203.0.113.{number}", "wrong horse") for number in range(11)]
+        assert guesses == [401] * 10 + [429]

@@ -18,6 +18,7 @@ from bot.brain import Rasa
 from bot.domain.errors import BrainDown, StoreDown
 from bot.domain.rule import Context
 from bot.domain.words import Channel
+from bot.filing import Times
 from bot.settings import ROOT
 from bot.store import engine
 from bot.store.engine import Store
@@ -106,6 +107,28 @@ def test_a_database_without_a_free_connection_is_down_not_a_mistake(
         for connection in held:
             connection.close()
     store.close()
+
+
+def test_a_damaged_database_fails_every_caller_and_leaves_nobody_waiting(embedded: Store):
+    with embedded.read() as session:
+        page = session.scalar(sa.text("SELECT rootpage FROM sqlite_master WHERE name = 'inbox'"))
+        size = session.scalar(sa.text("PRAGMA page_size"))
+    embedded.close()
+    with Path(embedded.url.removeprefix("sqlite:///")).open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    intake = inbox.Intake(embedded, lambda: Times(MONDAY_NOON, timedelta(0), timedelta(1)))
+
+    def written(number: int) -> inbox.Incoming:
+        kind, payload = inbox.Kind.MESSAGE, {"text": "hi"}
+        return inbox.Incoming(Channel.WEB, "web", f"c{number}", f"{number}", kind, payload, MONDAY_NOON)
+
+    async def refusals() -> list[object]:
+        taken = asyncio.gather(*(intake.take([written(n)]) for n in range(4)), return_exceptions=True)
+        return await asyncio.wait_for(taken, 10)
+
+    for _ in range(2):  # and whoever comes afterwards
+        assert [type(refusal) for refusal in asyncio.run(refusals())] == [sa.exc.DatabaseError] * 4
 
 
 def test_a_process_asleep_within_its_transaction_holds_nobody_up_for_good(

@@ -11,8 +11,10 @@ import pytest
 from bot import delivery
 from bot.channels.graph import CALL_SECONDS, ECHO_WAIT, Graph
 from bot.desk import conversations as desk
+from bot.desk import dead_letters
 from bot.domain.errors import Conflict
 from bot.domain.words import Author, State, Status
+from bot.store import queries
 from bot.store.engine import Store
 from bot.store.tables import Part
 from tests.meta import PAGE
@@ -112,22 +114,71 @@ class TestParts:
         assert graph.texts == graph_texts(LONG)
         assert answered.outbox()[-1] == (Author.AGENT, Status.SENT)
 
-    def test_a_person_who_takes_over_between_parts_stops_the_rest(self, page: Page):
-        page.brain.orders.clear()
+    @pytest.fixture
+    def long(self, page: Page) -> Page:
+        """A shop whose bot has just queued a long reply."""
         page.says("return_policy", "m_in")
         with page.store.unit_of_work() as session:
             session.get_one(delivery.Message, page.messages(CUSTOMER)[-1].id).text = LONG
-        graph = StandIn()
+        return page
+
+    def takes_meanwhile(self, page: Page, graph: StandIn) -> Any:
+        """Graph, while Anna takes the conversation: before it answers a send."""
 
         def taken(request: httpx.Request) -> httpx.Response:
-            response = graph(request)
-            page.takes("Anna", CUSTOMER)
+            try:
+                return graph(request)
+            finally:
+                page.takes("Anna", CUSTOMER)
+
+        return taken
+
+    def is_hers(self, page: Page, graph: StandIn) -> None:
+        """Nothing more of the bot's goes out, and what Anna writes is not held up by it."""
+        assert page.outbox() == [(Author.BOT, Status.FAILED)]
+        assert page.messages(CUSTOMER)[-1].error == queries.TAKEN
+        page.answers("Anna", "Hello, it's Anna.", CUSTOMER)
+        page.sends(graph)
+        page.does("Anna", desk.give_back, CUSTOMER)
+        page.now += timedelta(hours=1)
+        page.sends(graph)
+        assert graph.texts == [graph_texts(LONG)[0], "Hello, it's Anna."]
+
+    def test_a_person_who_takes_over_between_parts_stops_the_rest_and_is_heard(self, long: Page):
+        graph = StandIn()
+        long.sends(self.takes_meanwhile(long, graph))
+        self.is_hers(long, graph)
+
+    def test_so_too_where_the_parts_echo_is_faster_than_the_answer(self, long: Page):
+        graph = StandIn()
+        takes = self.takes_meanwhile(long, graph)
+
+        def slow(request: httpx.Request) -> httpx.Response:
+            response: httpx.Response = takes(request)
+            long.files(entry(graph.echo()))
             return response
 
-        page.sends(taken)
-        assert len(graph.sent) == 1
-        page.sends(graph)
-        assert len(graph.sent) == 1
+        long.sends(slow)
+        self.is_hers(long, graph)
+
+    def test_so_too_where_the_parts_answer_is_lost_and_its_echo_comes(self, long: Page):
+        graph = StandIn(httpx.ReadTimeout("slow"))
+        long.sends(self.takes_meanwhile(long, graph))
+        assert long.outbox() == [(Author.BOT, Status.UNKNOWN)]
+        long.gets(graph.echo())
+        self.is_hers(long, graph)
+
+    def test_so_too_where_graph_says_that_the_second_part_was_not_sent(self, long: Page):
+        graph = StandIn(None, error(2, status=503))
+
+        def second(request: httpx.Request) -> httpx.Response:
+            response = graph(request)
+            if len(graph.sent) == 2:
+                long.takes("Anna", CUSTOMER)
+            return response
+
+        long.sends(second)
+        assert long.messages(CUSTOMER)[-1].error == queries.TAKEN
 
 
 def graph_texts(text: str) -> list[str]:
@@ -267,6 +318,26 @@ class TestFaults:
             page.now += timedelta(minutes=5)
         assert page.outbox() == [(Author.BOT, Status.FAILED)]
         assert page.reason(CUSTOMER) == "outage"
+
+    def test_what_a_person_sends_again_is_not_given_up_at_the_first_fault(self, page: Page):
+        page.says("upset", "m_in")
+        page.sends(StandIn(mid="m_before"))
+        page.takes("Anna", CUSTOMER)
+        answer = page.answers("Anna", "Hello", CUSTOMER).public_id
+
+        def tries(count: int) -> Status:
+            for _ in range(count):
+                page.sends(StandIn(error(2, status=503)))
+                page.now += timedelta(minutes=6)
+            return page.messages(CUSTOMER)[-1].status
+
+        assert tries(delivery.GIVE_UP) is Status.FAILED
+        anna = page.agent("Anna")
+        with page.store.unit_of_work() as session:
+            dead_letters.send_again(session, answer, session.merge(anna), page.now)
+        assert tries(delivery.GIVE_UP - 2) is Status.QUEUED
+        page.sends(StandIn())
+        assert page.outbox()[-1] == (Author.AGENT, Status.SENT)
 
 
 class TestAccounts:

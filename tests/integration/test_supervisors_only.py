@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from bot.desk import agents, conversations
+from bot.desk import agents, api, conversations, people
 from bot.desk.boards.base import BOARDS
+from bot.domain.errors import NotLoggedIn
 from bot.domain.words import State
 from bot.store.care import AuditEntry, Holiday, Presence, Rule, RunSetting, Tag, Target, Team
 from bot.store.tables import Agent, Conversation
@@ -132,6 +133,32 @@ def test_a_role_that_was_taken_away_is_gone_with_the_next_click(server: Server, 
     sam.http.close()
 
 
+def test_a_new_password_of_ones_own_logs_out_whoever_had_the_old_one(server: Server, robin: Desk):
+    with httpx.Client(base_url=server.url, trust_env=False) as elsewhere:
+        login = {"email": "robin@shop.example", "password": PASSWORD}
+        assert elsewhere.post("/desk/login", data=login).status_code == 303
+        assert elsewhere.get("/desk").status_code == 200
+        robin.post(f"/desk/people/{robin.id}/password", value="another horse")
+        assert elsewhere.get("/desk").headers["location"].startswith("/desk/login")
+
+
+def test_but_not_the_session_that_it_was_set_in(server: Server, robin: Desk, anna: Desk):
+    now = server.services.clock()
+    here = robin.http.cookies[api.COOKIE]
+    with server.services.store.unit_of_work() as session:
+        by = session.get_one(Agent, robin.id)
+        there = agents.open_session(session, by, now)
+        people.set_password(session, by, robin.id, "another horse", now, kept=here)
+        assert agents.agent_of(session, here, now) is by
+        with pytest.raises(NotLoggedIn):
+            agents.agent_of(session, there, now)
+        annas = anna.http.cookies[api.COOKIE]
+        assert agents.agent_of(session, annas, now).id == anna.id  # nobody else is logged out
+        people.set_password(session, by, anna.id, "another horse", now, kept=annas)
+        with pytest.raises(NotLoggedIn):
+            agents.agent_of(session, annas, now)
+
+
 def test_who_is_deactivated_or_gets_a_new_password_is_logged_out_at_once(
     server: Server, robin: Desk, anna: Desk
 ):
@@ -214,6 +241,8 @@ def test_a_wrong_e_mail_address_is_named_in_the_readers_language(robin: Desk):
         ("/desk/promises/targets", {"first": "10", "solve": "5"}),
         ("/desk/promises/targets", {"first": "٣", "solve": "50"}),
         ("/desk/promises/targets", {"channel": "fax", "first": "1", "solve": "5"}),
+        ("/desk/settings/shop_name", {"value": "Loom\0"}),
+        ("/desk/people/add", {"email": "an@shop.example", "name": "x\0", "password": "long enough"}),
         ("/desk/people/add", {"email": "no", "name": "x", "password": "long enough"}),
         ("/desk/people/add", {"email": "a@shop.example", "name": "x", "password": "short"}),
         ("/desk/people/add", {"email": "robin@shop.example", "name": "x", "password": "long enough"}),

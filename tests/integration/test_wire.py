@@ -1,14 +1,17 @@
 """Several processes: what one stores wakes the others through Redis, and without Redis nothing is lost."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from bot import brain
 from bot.brain import Rasa, Reading
 from bot.domain.errors import BrainDown, SettingError
 from bot.domain.rule import Context
@@ -109,9 +112,9 @@ class TestSeveralRasas:
             server.shutdown()
             server.server_close()
 
-    def ask(self, hosts: list[str], times: int) -> None:
+    def ask(self, hosts: list[str], times: int, seconds: float = 5) -> None:
         async def asking() -> None:
-            rasa = Rasa(hosts, timedelta(seconds=5), ROOT / "domain.yml")
+            rasa = Rasa(hosts, timedelta(seconds=seconds), ROOT / "domain.yml")
             try:
                 for number in range(times):
                     await rasa.read_and_reply(f"1-{number}", "hello", Context(state=State.BOT))
@@ -132,6 +135,26 @@ class TestSeveralRasas:
     ):
         self.ask([f"http://127.0.0.1:{free_port()}", self.url(hosts[0])], 6)
         assert len(asked) == 6
+
+    def test_one_that_is_frozen_costs_one_turn_a_share_of_the_patience_and_none_its_answer(
+        self, hosts: list[ThreadingHTTPServer], asked: list[int], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(brain, "AWAY_SECONDS", 0.0)  # what is frozen is passed over for longer than that
+        monkeypatch.setattr(brain, "LEAST_SECONDS", 0.1)
+        called: list[socket.socket] = []
+        with socket.create_server(("127.0.0.1", 0)) as frozen:
+
+            def take_calls() -> None:
+                with suppress(OSError):
+                    while True:
+                        called.append(frozen.accept()[0])
+
+            threading.Thread(target=take_calls, daemon=True).start()
+            self.ask([f"http://127.0.0.1:{frozen.getsockname()[1]}", self.url(hosts[0])], 6, seconds=1)
+            frozen.shutdown(socket.SHUT_RDWR)
+        assert len(asked) == 6
+        assert len(called) == 1
+        called[0].close()
 
     def test_what_an_agent_asks_finds_the_one_that_is_up_too(self, hosts: list[ThreadingHTTPServer]):
         async def asking() -> tuple[Reading, list[list[float]]]:

@@ -1,8 +1,10 @@
 import re
 import stat
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bot.domain.errors import SettingError
 from bot.settings import ROOT, load
@@ -44,6 +46,10 @@ def test_the_signing_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: P
         ("RASA_URL", "foo"),
         ("MESSENGER_GRAPH_URL", "ftp://graph.invalid"),
         ("SECRET_KEY", "short"),
+        ("SHOP_NAME", "Loom\0"),
+        ("SHOP_NAME", "Loom \udcff"),  # as Python reads bytes of the environment that aren't UTF-8
+        ("FORWARDED_ALLOW_IPS", "*"),
+        ("FORWARDED_ALLOW_IPS", "127.0.0.1,proxy"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, name: str, value: str):
@@ -62,6 +68,15 @@ def test_a_plain_postgresql_address_gets_our_driver(tmp_path: Path):
     for address in ("postgresql://u@h/shop", "postgres://u@h/shop"):
         settings = load({"DATA_DIR": str(tmp_path), "DATABASE_URL": address})
         assert settings.database_url == "postgresql+psycopg://u@h/shop"
+
+
+def test_the_containers_trust_their_proxy_and_nobody_else():
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    proxy, bot = compose["services"]["proxy"], compose["services"]["bot1"]
+    addresses = [network["ipv4_address"] for network in proxy["networks"].values()]
+    assert [bot["environment"]["FORWARDED_ALLOW_IPS"]] == addresses
+    given_to_others = ip_network(compose["networks"]["outside"]["ipam"]["config"][0]["ip_range"])
+    assert ip_address(addresses[0]) not in given_to_others
 
 
 def test_every_setting_is_documented():

@@ -140,6 +140,7 @@ def test_a_new_password_of_ones_own_logs_out_whoever_had_the_old_one(server: Ser
         assert elsewhere.get("/desk").status_code == 200
         robin.post(f"/desk/people/{robin.id}/password", value="another horse")
         assert elsewhere.get("/desk").headers["location"].startswith("/desk/login")
+        assert robin.get("/desk/people").status_code == 200
 
 
 def test_but_not_the_session_that_it_was_set_in(server: Server, robin: Desk, anna: Desk):

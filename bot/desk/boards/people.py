@@ -105,7 +105,7 @@ def change(
         if verb == "role":
             people.set_role(session, by, agent_id, value, now)
         elif verb == "password":
-            people.set_password(session, by, agent_id, value, now)
+            people.set_password(session, by, agent_id, value, now, caller.token)
         elif verb == "capacity":
             people.set_capacity(session, by, agent_id, _capacity(value), now)
         elif verb == "deactivate":

@@ -88,6 +88,7 @@ class Bench:
 
     async def ours(self) -> dict[str, Any]:
         """Reply Twice, whole path, over both channels."""
+        await train()  # both bots start with a model that is there
         async with ours.running(self.folder / "ours") as (product, meta, (accepts, answers)):
             http = Http(product.port)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientError, ClientTimeout
 
+from bot.client import Client
 from bot.components.plan import ANSWERS, OrderFacts, in_a_row, of_order
 from bot.components.times import spoken
 from bot.domain.errors import BrainDown, SettingError
@@ -32,7 +33,6 @@ FROZEN_SECONDS = 30.0  # and one that didn't answer in its time after this: it c
 LEAST_SECONDS = 1.0  # of the patience, for each Rasa that is asked before the last
 WORDS_LIMIT = 400  # characters of what led to a hand-off
 TONES = ("calm", "upset")
-IDLE_SECONDS = 4.0  # a connection is kept so long; Rasa closes one after five
 READY = ClientTimeout(total=2)
 AGENT_SECONDS = 4.0  # an agent doesn't wait longer for a suggestion
 ENCODE_LIMIT = 1_000  # characters of a text whose meaning is compared
@@ -85,19 +85,9 @@ class Rasa:
         self._hosts = [url.rstrip("/") for url in urls]
         self._away_until = dict.fromkeys(self._hosts, 0.0)
         self._turns = itertools.count()
-        self._client: ClientSession | None = None
+        # No timeout of its own: `_ask` sees to it, and doesn't round up to whole seconds.
+        self._client = Client(ClientTimeout(total=None))
         self.outage_reply = Words(domain_file).outage
-
-    @property
-    def _http(self) -> ClientSession:
-        """The client; it belongs to the running event loop."""
-        if self._client is None:
-            self._client = ClientSession(
-                connector=TCPConnector(keepalive_timeout=IDLE_SECONDS),
-                cookie_jar=DummyCookieJar(),
-                timeout=ClientTimeout(total=None),  # `_ask` sees to it, and doesn't round up to whole seconds
-            )
-        return self._client
 
     async def read_and_reply(self, key: str, text: str, context: Context) -> Proposal:
         """See `Brain`."""
@@ -149,7 +139,7 @@ class Rasa:
         raise failed or BrainDown("RASA_URL names no Rasa.")
 
     async def _answer(self, url: str, body: dict[str, Any]) -> Any:
-        async with self._http.post(url, json=body) as response:
+        async with self._client.session.post(url, json=body) as response:
             response.raise_for_status()
             return await response.json(content_type=None)
 
@@ -169,15 +159,14 @@ class Rasa:
 
     async def _is_up(self, host: str) -> bool:
         try:
-            async with self._http.get(f"{host}/webhooks/turn/ready", timeout=READY) as response:
+            async with self._client.session.get(f"{host}/webhooks/turn/ready", timeout=READY) as response:
                 return response.status == 200
         except (ClientError, TimeoutError):
             return False
 
     async def close(self) -> None:
         """See `Brain`."""
-        if self._client:
-            await self._client.close()
+        await self._client.close()
 
 
 def proposal_from(data: dict[str, Any]) -> Proposal:

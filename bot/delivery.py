@@ -252,10 +252,10 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
             accounts.falter(session, message.account, now)
         elif outcome in TROUBLES:
             accounts.halt(session, message.account, TROUBLES[outcome], detail, now)
-            _queue_again(message)
+            _await_account(message)
         elif outcome is Outcome.THROTTLED:
             accounts.throttle(session, message.account, answer.wait, now)
-            _queue_again(message)
+            _await_account(message)
         elif outcome is Outcome.RETRY and parcel.attempt < GIVE_UP:
             longer = min(RETRY_FIRST * 2 ** (parcel.attempt - 1), RETRY_MOST)
             message.status, message.next_try_at = Status.QUEUED, now + max(longer, answer.wait or longer)
@@ -286,7 +286,7 @@ def _record(session: Session, message: Message, parcel: Parcel, external_id: str
     live.touched(session, message.conversation, now)
 
 
-def _queue_again(message: Message) -> None:
+def _await_account(message: Message) -> None:
     """The account waits, not the message: this try doesn't count."""
     message.status, message.next_try_at, message.attempts = Status.QUEUED, None, message.attempts - 1
 

@@ -20,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from bot.client import Client
 from bot.inbox import kept_id
 from bot.settings import Messenger
 
@@ -77,7 +78,6 @@ NEVER_LEFT = (  # no connection came about
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
-IDLE_SECONDS = 4.0  # a connection that is kept longer may be closed just as it is used
 REASONS = {
     Outcome.WINDOW: "the customer wrote too long ago; Meta takes no answer until they write again",
     Outcome.UNREACHABLE: "the customer can't be reached on this channel",
@@ -119,25 +119,19 @@ class Http:
     """The network itself."""
 
     def __init__(self) -> None:
-        self._client: aiohttp.ClientSession | None = None
+        self._client = Client(aiohttp.ClientTimeout(total=20, connect=5))
         self._proxies: dict[str, str | None] = {}  # by host
 
     async def ask(
         self, method: str, url: str, token: str, query: dict[str, Any] | None, body: dict[str, Any] | None
     ) -> Reply:
         """See `Line`."""
-        if self._client is None:  # it belongs to the running event loop
-            self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=20, connect=5),
-            )
         headers = {"Authorization": f"Bearer {token}"}
         host = urlsplit(url).netloc
         if host not in self._proxies:
             self._proxies[host] = _proxy(url)
         try:
-            async with self._client.request(
+            async with self._client.session.request(
                 method, url, params=query, json=body, headers=headers,
                 proxy=self._proxies[host], allow_redirects=False,
             ) as response:  # fmt: skip
@@ -150,8 +144,7 @@ class Http:
 
     async def close(self) -> None:
         """See `Line`."""
-        if self._client:
-            await self._client.close()
+        await self._client.close()
 
 
 def _proxy(url: str) -> str | None:

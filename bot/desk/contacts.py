@@ -149,10 +149,7 @@ def delete_note(session: Session, note_id: int, agent: Agent, now: datetime) -> 
     if note.agent_id != agent.id:
         raise NotAllowed("This note isn't yours.")
     session.delete(note)
-    newest = session.scalar(
-        sa.select(sa.func.max(Conversation.id)).where(Conversation.contact_id == note.contact_id)
-    )
-    subject = f"#{newest}" if newest else "–"
+    subject = _newest(session, Conversation.contact_id == note.contact_id)
     audit.note(session, agent, "contact_note_delete", subject, now, before={"customer": note.contact_id})
     _tell(session, session.get_one(Contact, note.contact_id), now)
 
@@ -221,9 +218,14 @@ def _own(contact: Contact) -> dict[str, Any]:
 def _note(session: Session, joining: Joining, agent: Agent, what: str, now: datetime) -> None:
     """Records it at the newest conversation of what was moved; customers are named by number."""
     moved = Conversation.identity_id.in_(joining.before["identities"])
-    newest = session.scalar(sa.select(sa.func.max(Conversation.id)).where(moved))
     about = {"kind": joining.kind, "customer": joining.contact_id, "other": joining.other_id}
-    audit.note(session, agent, what, f"#{newest}" if newest else "–", now, after=about)
+    audit.note(session, agent, what, _newest(session, moved), now, after=about)
+
+
+def _newest(session: Session, these: sa.ColumnElement[bool]) -> str:
+    """The newest conversation of these, as the audit trail names it."""
+    newest = session.scalar(sa.select(sa.func.max(Conversation.id)).where(these))
+    return f"#{newest}" if newest else "–"
 
 
 def _tell(session: Session, contact: Contact, now: datetime) -> None:

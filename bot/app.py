@@ -86,12 +86,12 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         log.warning("messenger.no_token", hint="answers are kept until MESSENGER_PAGE_TOKEN is set")
     hub = Hub(store)
     brain = brain or Rasa(settings.rasa_urls, settings.brain_patience, ROOT / "domain.yml")
+    services = Services(settings, store, brain, hub)
     jobs = Jobs(hub)
     store.on_news(jobs.hear)
     wire = Wire(settings.redis_url, jobs.hear) if settings.redis_url else None
     if wire:
         store.on_news(wire.tell)
-    services = Services(settings, store, brain, hub)
     services.runtime.reload()
 
     @asynccontextmanager
@@ -174,11 +174,13 @@ class Jobs:
     async def running(self, services: Services, graph: Graph) -> AsyncIterator[None]:
         """Runs every job; at the end lets each finish the step in hand."""
         bells, crew = self._bells, services.settings.workers
+        courier = delivery.Courier(services, graph, crew)
         steps: list[tuple[Step, Bell, int, float]] = [
             (self._filing(services), bells[Work.INBOX], 1, POLL),
-            (self._turns(services), bells[Work.TURN], crew, POLL),
+            (self._turns(services, courier), bells[Work.TURN], crew, POLL),
             (self._sending(services, graph), bells[Work.OUTBOX], crew, POLL),
-            (self._being_kind(services, graph), bells[Work.COURTESY], 1, POLL),
+            (lambda: courtesy.greet(services, graph), bells[Work.COURTESY], crew, IDLE_POLL),
+            (self._being_kind(services, graph), Bell(), 1, POLL),
             (lambda: feedback.ask(services, graph), Bell(), 1, CARE_POLL),
             (self._care(services), Bell(), 1, CARE_POLL),
             (self._settings(services), Bell(), 1, SETTINGS_POLL),
@@ -206,6 +208,7 @@ class Jobs:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)  # each gives back what it has in hand
+        await courier.rest(STOP_SECONDS)
 
     async def _poll(self, bell: Bell, pause: float) -> None:
         while True:
@@ -223,10 +226,10 @@ class Jobs:
 
         return step
 
-    def _turns(self, services: Services) -> Step:
+    def _turns(self, services: Services, courier: delivery.Courier) -> Step:
         async def step() -> bool:
             if self._brain_ready:
-                await turns.work(services, self._bells[Work.TURN].ring)
+                await turns.work(services, self._bells[Work.TURN].ring, courier)
             return False  # who found something has sent a colleague to look further
 
         return step

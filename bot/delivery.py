@@ -9,12 +9,17 @@ each the row is queued again, and the next claim goes on behind it.
 
 One sender at a time has a message: `send_no` is a fencing token, so one that wakes up after its claim
 was given up can neither send nor write down anything.
+
+A turn's reply doesn't queue where nothing is in its way: it is written down as `sending`, and the `Courier`
+goes off with it as soon as that is on the disk.
 """
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 import structlog
@@ -28,15 +33,18 @@ from bot.domain.texts import split
 from bot.domain.window import FOR_ALL, FOR_PEOPLE, Phase, window
 from bot.domain.words import Author, Channel, Reason, State, Status
 from bot.services import Services
-from bot.store import queries
+from bot.store import queries, rows
 from bot.store.engine import Store
-from bot.store.tables import Account, Conversation, Identity, Message
+from bot.store.tables import Account, Conversation, Identity, InboxItem, Message, Part
+from bot.turns import Reply
 
 PATIENCE = timedelta(minutes=3)  # longer than one send may take: its sender is gone
 HOLD_BACK = timedelta(minutes=2)  # how long an `unknown` message holds back the ones after it
 RETRY_FIRST = timedelta(seconds=2)
 RETRY_MOST = timedelta(minutes=5)
+AT_ONCE_SECONDS = 0.05  # between the commit and the send: a sender that took longer looks once more
 GIVE_UP = 20  # tries; about an hour and a half
+LONGEST_ID = 255  # what the column holds of an external id
 LONGEST = timedelta(minutes=10)  # no time in the outbox is set further ahead: the clock was set back
 OUTBOX = (Status.QUEUED, Status.SENDING)
 TROUBLES = {Outcome.NO_TOKEN: Trouble.NO_TOKEN, Outcome.TOKEN: Trouble.TOKEN}
@@ -49,6 +57,7 @@ class Parcel:
     """One message on its way, or one part of it. `part` counts from 1."""
 
     message_id: int
+    conversation_id: int
     public_id: str
     account: str
     thread: str
@@ -77,9 +86,15 @@ async def deliver(services: Services, graph: Graph, found: Callable[[], None] = 
     if parcel is None:
         return False
     found()
-    if not await run_in_threadpool(may_go, services, parcel):
+    await _carry(services, graph, parcel, look=True)
+    return True
+
+
+async def _carry(services: Services, graph: Graph, parcel: Parcel, look: bool) -> None:
+    """Sends a parcel and writes down what became of it; `look`: whether it may still go is asked first."""
+    if look and not await run_in_threadpool(may_go, services, parcel):
         await run_in_threadpool(settle, services, parcel, Answer(Outcome.REFUSED, queries.TAKEN))
-        return True
+        return
     answer = await _send(graph, parcel)
     if answer.outcome is Outcome.NOT_OWNER and parcel.by_agent:
         taken = await graph.take_thread(parcel.account, parcel.thread)
@@ -90,7 +105,63 @@ async def deliver(services: Services, graph: Graph, found: Callable[[], None] = 
         elif taken.outcome is Outcome.UNKNOWN:  # whoever has the thread now: nothing was sent
             answer = replace(taken, outcome=Outcome.RETRY)
     await run_in_threadpool(settle, services, parcel, answer)
-    return True
+
+
+class Courier:
+    """Goes off with what a turn says, without the queue: so many at a time, and the queue takes the rest.
+
+    See `bot.turns.Courier`.
+    """
+
+    def __init__(self, services: Services, graph: Graph, most: int) -> None:
+        self._services, self._graph, self._most = services, graph, most
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def takes(self, session: Session, reply: Reply) -> bool:
+        """Whether it may go at once: nothing before it in its thread is open, nothing holds its account."""
+        if len(self._under_way) >= self._most or reply.at - reply.wrote_at >= FOR_ALL:
+            return False
+        place = {"identity": reply.identity_id, "account": reply.account}
+        return session.execute(_IN_THE_WAY, place | _times(reply.at)).first() is None
+
+    def marks(self, now: datetime) -> dict[str, Any]:
+        """The columns of a message that is on its way."""
+        return {"status": Status.SENDING, "attempts": 1, "send_no": 1, "next_try_at": now + PATIENCE}
+
+    def sends(self, reply: Reply) -> None:
+        """Goes off. To be called on the event loop, after the commit."""
+        parts = split(reply.text, reply.channel) or [""]
+        parcel = Parcel(
+            message_id=reply.message_id,
+            conversation_id=reply.conversation_id,
+            public_id=reply.public_id,
+            account=reply.account,
+            thread=reply.thread,
+            text=parts[0],
+            buttons=reply.buttons if len(parts) == 1 else [],
+            send_no=1,
+            attempt=1,
+            started_at=reply.at,
+            parts=len(parts),
+        )
+        task = asyncio.create_task(self._go(parcel, reply.written))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _go(self, parcel: Parcel, written: float) -> None:
+        try:
+            slept = time.monotonic() - written > AT_ONCE_SECONDS
+            await _carry(self._services, self._graph, parcel, look=slept)
+        except Exception:  # the row stays `sending`: it becomes `unknown`, as when the process dies
+            log.exception("delivery.failed", message=parcel.public_id)
+
+    async def rest(self, seconds: float) -> None:
+        """Waits for those under way; who isn't back in time is left, as when the process dies."""
+        if self._under_way:
+            _back, late = await asyncio.wait(self._under_way, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
 
 async def _send(graph: Graph, parcel: Parcel) -> Answer:
@@ -123,6 +194,7 @@ def claim(services: Services) -> Parcel | None:
         message.next_try_at = now + PATIENCE
         return Parcel(
             message_id=message.id,
+            conversation_id=message.conversation_id,
             public_id=message.public_id,
             account=message.account,
             thread=identity.thread,
@@ -204,7 +276,71 @@ def _dead(is_dead: sa.ColumnElement[bool]) -> sa.Update:
     )
 
 
+def _in_the_way() -> sa.CompoundSelect[Any]:
+    """What keeps a customer's next message from going at once."""
+    said, talk, account = map(rows.table, (Message, Conversation, Account))
+    before = (
+        sa.select(said.c.id)
+        .join(talk, talk.c.id == said.c.conversation_id)
+        .where(
+            talk.c.identity_id == sa.bindparam("identity"),
+            sa.or_(
+                said.c.status.in_(OUTBOX),
+                sa.and_(said.c.status == Status.UNKNOWN, ~_is_past(said.c.next_try_at)),
+            ),
+        )
+    )
+    troubled = sa.select(account.c.throttled).where(
+        account.c.id == sa.bindparam("account"),
+        sa.or_(account.c.trouble.is_not(None), ~_is_past(account.c.paused_until)),
+    )
+    return sa.union_all(before, troubled).limit(1)
+
+
+def _more_to_it() -> sa.CompoundSelect[Any]:
+    """What there is to think of when a message was sent: its account was in trouble, its id is another's,
+    something came in about it already."""
+    account, said, part, item = map(rows.table, (Account, Message, Part, InboxItem))
+    its: sa.BindParameter[str] = sa.bindparam("account")
+    named: sa.BindParameter[str] = sa.bindparam("external_id")
+    mends = sa.or_(
+        account.c.trouble.is_not(None), account.c.throttled > 0, account.c.paused_until.is_not(None)
+    )
+    return sa.union_all(
+        sa.select(sa.literal_column("1")).select_from(account).where(account.c.id == its, mends),
+        *(
+            sa.select(sa.literal_column("1")).select_from(kind).where(kind.c.account == its, column == named)
+            for kind, column in (
+                (said, said.c.external_id),
+                (part, part.c.external_id),
+                (item, item.c.about),
+            )
+        ),
+    )
+
+
 # Made once: to make a statement costs more than a database takes to answer it.
+_IN_THE_WAY, _MORE_TO_IT = _in_the_way(), _more_to_it()
+_TALK, _SAID = rows.table(Conversation), rows.table(Message)
+_LOCK = sa.select(_TALK.c.id).where(_TALK.c.id == sa.bindparam("conversation"))
+_LOCK = _LOCK.with_for_update(key_share=True)
+_SENT = (
+    sa.update(_SAID)
+    .where(
+        _SAID.c.id == sa.bindparam("row"),
+        _SAID.c.send_no == sa.bindparam("sender"),
+        _SAID.c.status.in_((Status.SENDING, Status.UNKNOWN)),
+    )
+    .values(
+        status=Status.SENT,
+        external_id=sa.bindparam("named"),
+        parts_sent=sa.bindparam("parts"),
+        # When the send began: the channel's own time of it, which reads and deliveries refer to, is later.
+        sent_at=sa.bindparam("began"),
+        error=None,
+        next_try_at=None,
+    )
+)
 _ANY = sa.select(Message.id).where(Message.status.in_(OUTBOX)).limit(1)
 _NEXT, _LATE = _next(), _late()
 _DEAD, _ALL_DEAD = _dead(_is_past(Message.next_try_at)), _dead(sa.true())
@@ -232,6 +368,8 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
     """Writes down what became of a send, unless an echo has done so already."""
     now = services.clock()
     with services.store.unit_of_work() as session:
+        if answer.outcome is Outcome.SENT and _went(session, parcel, answer.detail, now):
+            return
         message = queries.locked_message(session, parcel.message_id)
         if message is None or message.send_no != parcel.send_no:
             return  # this sender slept and was taken for dead
@@ -263,6 +401,23 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
             _fail(session, message, outcome, detail, parcel.is_late, now)
         log.warning("delivery.not_sent", message=parcel.public_id, outcome=outcome.value, detail=detail)
         live.touched(session, message.conversation, now)
+
+
+def _went(session: Session, parcel: Parcel, external_id: str, now: datetime) -> bool:
+    """Writes down, row by row, that a whole message was sent; False where there is more to it than that."""
+    if parcel.part < parcel.parts or len(external_id) > LONGEST_ID:
+        return False
+    session.execute(_LOCK, {"conversation": parcel.conversation_id})
+    named = {"account": parcel.account, "external_id": external_id}
+    if session.execute(_MORE_TO_IT, named).first() is not None:
+        return False
+    its = {"row": parcel.message_id, "sender": parcel.send_no, "named": external_id}
+    sent = session.execute(_SENT, its | {"parts": parcel.parts, "began": parcel.started_at})
+    if cast(sa.CursorResult[Any], sent).rowcount != 1:
+        return False
+    stream = live.stream_of(parcel.account, parcel.thread)
+    live.tell(session, stream, parcel.conversation_id, live.Kind.DESK, {}, now)
+    return True
 
 
 def _record(session: Session, message: Message, parcel: Parcel, external_id: str, now: datetime) -> None:

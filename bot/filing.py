@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,7 +19,8 @@ from bot import accounts, live, ratings, tagging
 from bot.domain.conversation import is_idle
 from bot.domain.texts import split
 from bot.domain.words import Author, Channel, Ending, State, Status
-from bot.store import queries
+from bot.store import news, queries, rows
+from bot.store.news import Guest, News, Work
 from bot.store.tables import Contact, Conversation, HandOff, Identity, InboxItem, Message, Part
 
 DAY = timedelta(days=1)
@@ -65,12 +67,10 @@ def file_item(session: Session, item: InboxItem, times: Times) -> None:
 
 def settle_by_id(session: Session, account: str, external_id: str, now: datetime) -> None:
     """A message has got its external id: what came in about it before that is carried out now."""
-    early = sa.select(InboxItem).where(
-        InboxItem.account == account,
-        InboxItem.about == external_id,
-        InboxItem.filed_at.is_not(None),
-    )
-    for item in session.scalars(early.order_by(InboxItem.at, InboxItem.id)).all():
+    asked = {"account": account, "about": external_id}
+    if session.execute(_HAS_EARLY, asked).first() is None:
+        return
+    for item in session.scalars(_EARLY, asked).all():
         session.flush()  # the message is read anew from the database
         _change(session, item, Times(now, timedelta(0), DAY))
 
@@ -99,6 +99,8 @@ def close_if_idle(session: Session, conversation: Conversation, now: datetime, i
 
 def _message(session: Session, item: InboxItem, times: Times) -> None:
     """A customer's message. In standby somebody else answers it."""
+    if item.kind == Kind.MESSAGE and _row_by_row(session, item, times):
+        return
     conversation = _conversation(session, item, times)
     identity = conversation.identity
     if item.kind == Kind.STANDBY and _is_newest_route(identity, item.at):
@@ -111,16 +113,101 @@ def _message(session: Session, item: InboxItem, times: Times) -> None:
     conversation.language = conversation.language or item.payload.get("language")
     identity.referral = item.payload.get("referral") or identity.referral
     identity.wrote_at = _later(identity.wrote_at, _written_at(item))
+    greets = item.channel is not Channel.WEB and conversation.state is State.BOT and not held
+    identity.noticed_at = identity.wrote_at if greets else identity.noticed_at
     conversation.last_message_at = times.now
     conversation.snoozed_until = None  # a new word wakes what was put off
     if not held:
         conversation.due_at = times.now + times.burst
     session.add(message)
     session.flush()  # all at once: a new customer, their conversation and the message
+    if greets:
+        is_nameless = identity.named_at is None and identity.contact.name is None
+        _greet(session, item, identity.id, is_nameless, times.now)
     live.said(session, conversation, message)
-    tagging.apply_rules(session, conversation, message.text, None, times.now)
+    tagging.apply_rules(session, conversation.id, conversation.channel, message.text, None, times.now)
     if item.channel is not Channel.WEB:  # nothing changes a web chat's message afterwards
         settle_by_id(session, item.account, item.external_id, times.now)
+
+
+def _row_by_row(session: Session, item: InboxItem, times: Times) -> bool:
+    """Files a message as most messages are filed, without objects (`bot.store.rows`): it opens a
+    conversation, or is part of the one that is open in the same place.
+
+    False, with nothing written, where more is to be thought of.
+    """
+    known = session.execute(_WHO, {"account": item.account, "thread": item.thread}).first()
+    talk = None
+    if known and known.open_id:
+        talk = session.execute(_TALK, {"conversation": known.open_id}).first()
+        if talk is None or talk.state is State.CLOSED or talk.identity_id != known.id:
+            return False
+        if talk.due_at is None and times.now - talk.last_message_at >= times.idle:
+            return False
+    elif known is None and _vouched_for(item):
+        return False  # perhaps a contact who has written before
+    greets = item.channel is not Channel.WEB and (talk is None or talk.state is State.BOT)
+    identity_id, contact_id = _writes(session, item, known, talk is None, greets, times.now)
+    held = talk is not None and talk.state is State.AGENT
+    due_at = None if held else times.now + times.burst
+    language = (talk and talk.language) or item.payload.get("language")
+    now_so = {"last_message_at": times.now, "due_at": due_at, "language": language}
+    if talk:
+        session.execute(_GOES_ON, {"row": talk.id, **now_so, "snoozed_until": None})
+        conversation_id = talk.id
+    else:
+        whose = {"contact_id": contact_id, "identity_id": identity_id, "channel": item.channel}
+        opened = {**whose, "state": State.BOT, "opened_at": times.now, **now_so}
+        conversation_id = rows.add(session, Conversation, opened)
+    message: dict[str, Any] = {
+        **{"public_id": item.public_id, "conversation_id": conversation_id, "author": Author.CUSTOMER},
+        **{"text": item.payload.get("text") or "", "attachments": item.payload.get("attachments") or []},
+        **{"buttons": [], "pressed": item.payload.get("button"), "client_id": item.payload.get("client_id")},
+        **{"account": item.account, "external_id": item.external_id, "at": item.at},
+        "handled_at": times.now if held else None,  # a person reads it: there is no turn for the bot
+    }
+    rows.add(session, Message, message)
+    if due_at:
+        news.tell(session, News(Work.TURN, due_at))
+    stream = live.stream_of(item.account, item.thread)
+    live.tell(session, stream, conversation_id, live.Kind.MESSAGE, live.row_view(message), item.at)
+    tagging.apply_rules(session, conversation_id, item.channel, message["text"], None, times.now)
+    if item.channel is not Channel.WEB:  # nothing changes a web chat's message afterwards
+        settle_by_id(session, item.account, item.external_id, times.now)
+    return True
+
+
+def _writes(
+    session: Session, item: InboxItem, known: rows.Columns | None, opens: bool, greets: bool, now: datetime
+) -> tuple[int, int]:
+    """Notes that somebody writes, known or not; the ids of their identity and of their contact."""
+    wrote_at, referral = _written_at(item), item.payload.get("referral")
+    is_nameless = known is None or (known.name is None and (opens or known.named_at is None))
+    if known:
+        told = {
+            "wrote_at": (wrote_at := _later(known.wrote_at, wrote_at)),
+            "referral": referral or known.referral,
+            "noticed_at": wrote_at if greets else known.noticed_at,
+            "named_at": None if is_nameless else known.named_at,  # the channel may tell it by now
+        }
+        session.execute(_WRITES_AGAIN, {"row": known.id, **told})
+        identity_id, contact_id = known.id, known.contact_id
+    else:
+        who = {"name": item.payload.get("name"), "email": None, "created_at": now}
+        contact_id = rows.add(session, Contact, who)
+        place = {"channel": item.channel, "account": item.account, "thread": item.thread, "created_at": now}
+        marks = {"wrote_at": wrote_at, "noticed_at": wrote_at if greets else None}
+        led_by = {"referral": referral} if referral else {}
+        identity_id = rows.add(session, Identity, {"contact_id": contact_id, **place, **marks, **led_by})
+    if greets:
+        _greet(session, item, identity_id, is_nameless, now)
+    return identity_id, contact_id
+
+
+def _greet(session: Session, item: InboxItem, identity_id: int, is_nameless: bool, now: datetime) -> None:
+    """Has it shown at once that a message was seen, and that an answer is being made: the bot reads it."""
+    guest = Guest(identity_id, item.account, item.thread, now, is_nameless)
+    news.tell(session, News(Work.COURTESY, guest=guest))
 
 
 def _written_at(item: InboxItem) -> datetime:
@@ -459,6 +546,45 @@ def _later(one: datetime | None, other: datetime) -> datetime:
     return max(one, other) if one else other
 
 
+def _early(*what: Any) -> sa.Select[Any]:
+    """What came in about a message before it had its external id."""
+    return sa.select(*what).where(
+        InboxItem.account == sa.bindparam("account"),
+        InboxItem.about == sa.bindparam("about"),
+        InboxItem.filed_at.is_not(None),
+    )
+
+
+# Made once: to make a statement costs more than a database takes to answer it.
+_HAS_EARLY, _EARLY = _early(InboxItem.id).limit(1), _early(InboxItem).order_by(InboxItem.at, InboxItem.id)
+_CONVERSATION, _IDENTITY, _CONTACT = map(rows.table, (Conversation, Identity, Contact))
+_WHO = (
+    sa.select(
+        *(_IDENTITY.c[name] for name in ("id", "contact_id", "referral")),
+        *(_IDENTITY.c[name] for name in ("wrote_at", "noticed_at", "named_at")),
+        _CONTACT.c.name,
+        sa.select(_CONVERSATION.c.id)
+        .where(
+            _CONVERSATION.c.contact_id == _IDENTITY.c.contact_id,
+            _CONVERSATION.c.channel == _IDENTITY.c.channel,
+            _CONVERSATION.c.state != State.CLOSED,
+        )
+        .scalar_subquery()
+        .label("open_id"),
+    )
+    .join(_CONTACT, _CONTACT.c.id == _IDENTITY.c.contact_id)
+    .where(_IDENTITY.c.account == sa.bindparam("account"), _IDENTITY.c.thread == sa.bindparam("thread"))
+)
+_TALK = (
+    sa.select(
+        *(_CONVERSATION.c[name] for name in ("id", "identity_id", "state", "last_message_at")),
+        *(_CONVERSATION.c[name] for name in ("due_at", "language")),
+    )
+    .where(_CONVERSATION.c.id == sa.bindparam("conversation"))
+    .with_for_update(key_share=True)
+)
+_GOES_ON = rows.update(Conversation, "last_message_at", "due_at", "language", "snoozed_until")
+_WRITES_AGAIN = rows.update(Identity, "wrote_at", "noticed_at", "named_at", "referral")
 _STEPS: dict[Kind, Callable[[Session, InboxItem, Times], None]] = {
     Kind.MESSAGE: _message,
     Kind.STANDBY: _message,

@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from bot.domain.errors import BadInput, Conflict, NotFound, StoreDown
 from bot.domain.words import Author, Channel, State
 from bot.filing import Kind, Times, close_if_idle, file_item
-from bot.store import news, queries
+from bot.store import news, queries, rows
 from bot.store.engine import LOCK_SECONDS, Store
 from bot.store.news import News, Work
 from bot.store.tables import Conversation, Identity, InboxItem, Message
@@ -37,12 +37,13 @@ UNFILEABLE = (
 )
 MOMENT_SECONDS = 0.25
 ID_LENGTH = 200  # of an external id; the columns hold 255
+_ITEMS = rows.table(InboxItem)
 _UNFILED = (
-    sa.select(InboxItem.id)
+    sa.select(_ITEMS.c.id)
     .where(
-        InboxItem.account == sa.bindparam("account"),
-        InboxItem.thread == sa.bindparam("thread"),
-        InboxItem.filed_at.is_(None),
+        _ITEMS.c.account == sa.bindparam("account"),
+        _ITEMS.c.thread == sa.bindparam("thread"),
+        _ITEMS.c.filed_at.is_(None),
     )
     .limit(1)
 )
@@ -98,7 +99,7 @@ def accept(store: Store, events: Sequence[Incoming], now: datetime) -> set[str]:
         return set()
     with store.unit_of_work(urgent=True) as session:
         news.tell(session, News(Work.INBOX))
-        statement = _insert(store).returning(InboxItem.public_id)
+        statement = _insert(store).returning(_ITEMS.c.public_id)
         return set(session.scalars(statement, [_row(event, now) for event in events]))
 
 
@@ -114,11 +115,11 @@ def take_in(store: Store, event: Incoming, times: Times) -> set[str]:
                 _queue_up(session, event.account, event.thread, f"{SHORT_LOCK_SECONDS}s")
             if _has_unfiled(session, event.account, event.thread):
                 raise NotNow
-            statement = _insert(store).returning(InboxItem)
-            item = session.scalar(statement, _row(event, times.now) | {"filed_at": times.now})
-            if item is None:
+            row = _row(event, times.now) | {"filed_at": times.now}
+            item_id = session.scalar(_insert(store).returning(_ITEMS.c.id), row)
+            if item_id is None:
                 return set()
-            file_item(session, item, times)
+            file_item(session, InboxItem(**row, id=item_id), times)
             return {event.public_id}
     except (NotNow, *UNFILEABLE) as reason:
         log.debug("inbox.later", reason=type(reason).__name__)
@@ -134,7 +135,7 @@ class NotNow(Exception):
 
 def _insert(store: Store) -> sqlite.Insert | postgresql.Insert:
     insert = sqlite.insert if store.is_sqlite else postgresql.insert
-    return insert(InboxItem).on_conflict_do_nothing()
+    return insert(_ITEMS).on_conflict_do_nothing()
 
 
 def _row(event: Incoming, now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ events gives the same as fetching anew.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,16 +63,25 @@ def stream_of(account: str, thread: str) -> str:
     return f"{account}/{thread}"
 
 
+_SHOWN = ("public_id", "client_id", "author", "text", "buttons", "at")
+
+
 def message_view(message: Message) -> dict[str, Any]:
     """A message as its customer sees it."""
+    row = {name: getattr(message, name) for name in _SHOWN}
+    return row_view(row, message.agent.name if message.agent else None)
+
+
+def row_view(row: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
+    """As `message_view`, of the row's columns; `name` is the agent's who wrote it."""
     return {
-        "id": message.public_id,
-        "client_id": message.client_id if message.author is Author.CUSTOMER else None,
-        "author": message.author.value,
-        "name": message.agent.name if message.agent else None,
-        "text": message.text,
-        "buttons": message.buttons,
-        "at": message.at.isoformat(),
+        "id": row["public_id"],
+        "client_id": row["client_id"] if row["author"] is Author.CUSTOMER else None,
+        "author": row["author"].value,
+        "name": name,
+        "text": row["text"],
+        "buttons": row["buttons"],
+        "at": row["at"].isoformat(),
     }
 
 
@@ -119,16 +128,15 @@ def _record(
     session: Session, conversation: Conversation, kind: Kind, payload: dict[str, Any], at: datetime
 ) -> None:
     identity: Identity = conversation.identity
-    add_event(
-        session,
-        {
-            "stream": stream_of(identity.account, identity.thread),
-            "conversation_id": conversation.id,
-            "kind": kind.value,
-            "payload": payload,
-            "at": at,
-        },
-    )
+    tell(session, stream_of(identity.account, identity.thread), conversation.id, kind, payload, at)
+
+
+def tell(
+    session: Session, stream: str, conversation_id: int, kind: Kind, payload: dict[str, Any], at: datetime
+) -> None:
+    """Tells whoever may see a stream what happened in a conversation."""
+    values = {"stream": stream, "conversation_id": conversation_id, "kind": kind.value}
+    add_event(session, {**values, "payload": payload, "at": at})
 
 
 def newest(store: Store) -> int:

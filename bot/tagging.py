@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from bot import live
 from bot.domain.mentions import mentions
-from bot.domain.words import Topic
+from bot.domain.words import Channel, Topic
+from bot.store import rows
 from bot.store.care import ConversationTag, Handling, Promise, Rule, RuleMatch
 from bot.store.tables import Conversation, HandOff
 
 LOW, NORMAL = 0, 1  # the priority of what nothing was said about
 _DONE = sa.select(RuleMatch.rule_id).where(RuleMatch.conversation_id == sa.bindparam("conversation"))
+_ANY = sa.select(rows.table(Rule).c.id).where(Rule.live_since.is_not(None)).limit(1)
 _LIVE = sa.select(Rule).where(Rule.live_since.is_not(None), Rule.id.not_in(_DONE)).order_by(Rule.id)
 
 
@@ -30,23 +32,25 @@ def matches(rule: Rule, channel: str, text: str, topics: Sequence[str]) -> str |
 
 
 def apply_rules(
-    session: Session, conversation: Conversation, text: str, topic: Topic | None, now: datetime
+    session: Session, conversation_id: int, channel: Channel, text: str, topic: Topic | None, now: datetime
 ) -> None:
     """Carries out each live rule that holds for what a customer wrote and wasn't carried out here before.
 
     Of several the highest priority wins, and the first one's team. What was promised follows the priority.
     """
-    rules = session.scalars(_LIVE, {"conversation": conversation.id}).all()
+    if session.scalar(_ANY) is None:
+        return
+    rules = session.scalars(_LIVE, {"conversation": conversation_id}).all()
     topics = [topic.value] if topic else []
-    held = [rule for rule in rules if matches(rule, conversation.channel.value, text, topics)]
+    held = [rule for rule in rules if matches(rule, channel.value, text, topics)]
     if not held:
         return
-    how = handling(session, conversation.id)
+    how = handling(session, conversation_id)
     before = how.priority
     for rule in held:
-        session.add(RuleMatch(rule_id=rule.id, conversation_id=conversation.id, at=now))
-        if rule.tag_id and session.get(ConversationTag, (conversation.id, rule.tag_id)) is None:
-            session.add(ConversationTag(conversation_id=conversation.id, tag_id=rule.tag_id, at=now))
+        session.add(RuleMatch(rule_id=rule.id, conversation_id=conversation_id, at=now))
+        if rule.tag_id and session.get(ConversationTag, (conversation_id, rule.tag_id)) is None:
+            session.add(ConversationTag(conversation_id=conversation_id, tag_id=rule.tag_id, at=now))
             session.flush()
         if rule.priority == LOW and how.priority == NORMAL:
             how.priority = LOW
@@ -54,8 +58,8 @@ def apply_rules(
             how.priority = max(how.priority, rule.priority)
         how.team_id = how.team_id or rule.team_id
     if how.priority != before:
-        _promise_anew(session, conversation.id)
-    live.touched(session, conversation, now)
+        _promise_anew(session, conversation_id)
+    live.touched(session, session.get_one(Conversation, conversation_id), now)
 
 
 def _promise_anew(session: Session, conversation_id: int) -> None:

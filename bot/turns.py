@@ -13,13 +13,15 @@ back; it counts as past.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.orm import Session, aliased, lazyload
+from sqlalchemy.orm import Session, aliased
 from starlette.concurrency import run_in_threadpool
 
 from bot import live, tagging
@@ -30,14 +32,18 @@ from bot.domain.rule import MAX_REPLIES, Action, Context, Effect, Proposal, last
 from bot.domain.words import Author, Button, Channel, Ending, Reason, State, Status
 from bot.services import Services
 from bot.settings import Settings, opens_at
-from bot.store import queries
+from bot.store import news, queries, rows
 from bot.store.engine import Store
-from bot.store.tables import Conversation, Message, new_public_id
+from bot.store.news import News, Work
+from bot.store.rows import Columns
+from bot.store.tables import Contact, Conversation, Identity, Message, new_public_id
 
 RETRY = timedelta(seconds=1)  # between two tries at a brain that is down
 TRIES = 5  # claims of a turn that were neither settled nor postponed: whoever had it failed or died
 FAILED_FIRST = timedelta(seconds=2)  # before a turn that failed is tried again; doubled each time
 SLACK = timedelta(minutes=1)  # how far the clocks of several machines may be apart
+# What a conversation knows of itself that goes into a turn's Context.
+REMEMBERED = ("state", "answered", "asked_for", "misses", "order_number", "email", "language")
 log = structlog.get_logger()
 
 
@@ -48,22 +54,41 @@ def _is_due(conversation: type[Conversation]) -> sa.ColumnElement[bool]:
     return sa.and_(due, sa.or_(until.is_(None), until <= now, until > sa.bindparam("lease_far")))
 
 
+_TALK, _SAID, _IDENTITY, _CONTACT = map(rows.table, (Conversation, Message, Identity, Contact))
 _other = aliased(Conversation)
 _two = sa.select(_other.id).where(_is_due(_other)).limit(2).subquery()
-# The longest due conversation, and whether there are others.
-_DUE = queries.for_update(
-    sa.select(Conversation, sa.select(sa.func.count()).select_from(_two).scalar_subquery())
+_REPLIES, _HEARD = (query.scalar_subquery() for query in queries.said_by_us_in(_TALK.c.id))
+# The longest due conversation, what a decision needs of it, and whether there are others.
+_DUE = (
+    sa.select(
+        *(_TALK.c[name] for name in ("id", "channel", "tries", "lease_no", "last_message_at", *REMEMBERED)),
+        _CONTACT.c.email.label("verified_email"),
+        _REPLIES.label("replies_used"),
+        _HEARD.label("heard"),
+        sa.select(sa.func.count()).select_from(_two).scalar_subquery().label("number"),
+    )
+    .join(_CONTACT, _CONTACT.c.id == _TALK.c.contact_id)
     .where(_is_due(Conversation))
-    .order_by(Conversation.due_at)
-    .limit(1),
-    skip_locked=True,
+    .order_by(_TALK.c.due_at)
+    .limit(1)
+    .with_for_update(of=_TALK, skip_locked=True, key_share=True)
 )
-_OPEN = (
-    sa.select(Message)
-    .where(Message.conversation_id == sa.bindparam("conversation"), Message.handled_at.is_(None))
-    .options(lazyload(Message.agent))
+_WHOSE = (
+    sa.select(_IDENTITY.c.account, _IDENTITY.c.thread, _IDENTITY.c.wrote_at, _CONTACT.c.email)
+    .join(_CONTACT, _CONTACT.c.id == _IDENTITY.c.contact_id)
+    .where(_IDENTITY.c.id == sa.bindparam("identity"))
 )
-_OPEN_HERE, _OPEN_AS_WRITTEN = _OPEN.order_by(Message.id), _OPEN.order_by(Message.at, Message.id)
+_OPEN = sa.select(*(_SAID.c[name] for name in ("id", "text", "attachments", "pressed"))).where(
+    _SAID.c.conversation_id == sa.bindparam("conversation"), _SAID.c.handled_at.is_(None)
+)
+# A web page waits for a message to be stored before it sends the next. Meta delivers out of order, and
+# says when each was written.
+_OPEN_HERE, _OPEN_AS_WRITTEN = _OPEN.order_by(_SAID.c.id), _OPEN.order_by(_SAID.c.at, _SAID.c.id)
+
+
+_IDLE = rows.update(Conversation, "due_at")
+_LEASED = rows.update(Conversation, "tries", "lease_no", "lease_until")
+_HANDLED, _MOVED = rows.update(Message, "handled_at", "tone"), rows.update(Message, "conversation_id")
 
 
 @dataclass(frozen=True)
@@ -85,10 +110,44 @@ class Turn:
         return f"{self.conversation_id}-{self.lease_no}"
 
 
-async def work(services: Services, found: Callable[[], None] = lambda: None) -> bool:
+@dataclass(frozen=True)
+class Reply:
+    """A reply for a channel that it is sent to, written down and on its way. `written`: monotonic seconds."""
+
+    message_id: int
+    public_id: str
+    conversation_id: int
+    identity_id: int
+    channel: Channel
+    account: str
+    thread: str
+    text: str
+    buttons: list[dict[str, str]]
+    at: datetime
+    wrote_at: datetime  # when the customer wrote last
+    written: float = 0.0
+
+
+class Courier(Protocol):
+    """Sends a reply without the queue. `bot.delivery` has one."""
+
+    def takes(self, session: Session, reply: Reply) -> bool:
+        """Whether it may go at once; `message_id` isn't known yet."""
+
+    def marks(self, now: datetime) -> dict[str, Any]:
+        """The columns of a message that is on its way."""
+
+    def sends(self, reply: Reply) -> None:
+        """Goes off, after the commit."""
+
+
+async def work(
+    services: Services, found: Callable[[], None] = lambda: None, courier: Courier | None = None
+) -> bool:
     """Takes one turn that is due, if there is one; says whether there was.
 
-    Calls `found` as soon as it has one, if there are more, for other workers.
+    Calls `found` as soon as it has one, if there are more, for other workers. What a turn says goes with
+    the `courier` if it takes it; else it is queued.
     """
     turn = await run_in_threadpool(claim, services.store, services.settings, services.clock())
     if turn is None:
@@ -96,17 +155,19 @@ async def work(services: Services, found: Callable[[], None] = lambda: None) -> 
     if turn.more:
         found()
     with structlog.contextvars.bound_contextvars(conversation_id=turn.conversation_id, turn=turn.key):
-        await _decide(services, turn)
+        await _decide(services, turn, courier)
     return True
 
 
-async def _decide(services: Services, turn: Turn) -> None:
+async def _decide(services: Services, turn: Turn, courier: Courier | None) -> None:
     try:
         proposal = await read(services.brain, turn)
         if proposal is None:
             await run_in_threadpool(postpone, services, turn)
         else:
-            await run_in_threadpool(settle, services, turn, proposal)
+            reply = await run_in_threadpool(settle, services, turn, proposal, courier=courier)
+            if reply and courier:
+                courier.sends(reply)
     except LeaseLost:
         TURN_TROUBLE.labels("lease_lost").inc()
         log.warning("turn.lease_lost")
@@ -133,40 +194,37 @@ def claim(store: Store, settings: Settings, now: datetime) -> Turn | None:
     longest = max(settings.burst, settings.greeting_wait, FAILED_FIRST * 2**TRIES)
     times = {"now": now, "due_far": now + longest + SLACK, "lease_far": now + settings.lease + SLACK}
     # Not durable: a turn whose claim is lost is claimed anew, and its lease can't have been used.
-    with store.unit_of_work(durable=False) as session, session.no_autoflush:
+    with store.unit_of_work(durable=False) as session:
         due = session.execute(_DUE, times).first()
         if due is None:
             return None
-        conversation, number = due
-        messages = _open_messages(session, conversation)
+        messages = _open_messages(session, due)
         if not messages:
-            conversation.due_at = None
+            session.execute(_IDLE, {"row": due.id, "due_at": None})
             return None
-        if conversation.tries < TRIES:
-            turn = _lease(session, conversation, messages, settings, now)
-            return replace(turn, more=number > 1)
-        hopeless = conversation.id
+        if due.tries < TRIES:
+            return _lease(session, due, messages, settings, now)
     with store.unit_of_work() as session:
-        conversation = queries.locked(session, hopeless)
+        conversation = queries.locked(session, due.id)
         if conversation and conversation.due_at and conversation.tries >= TRIES:
             _give_up(session, conversation, now)
     return None
 
 
 def _lease(
-    session: Session, conversation: Conversation, messages: list[Message], settings: Settings, now: datetime
+    session: Session, due: Columns, messages: Sequence[Columns], settings: Settings, now: datetime
 ) -> Turn:
-    conversation.tries += 1
-    conversation.lease_no += 1
-    conversation.lease_until = now + settings.lease
+    lease = {"tries": due.tries + 1, "lease_no": due.lease_no + 1, "lease_until": now + settings.lease}
+    session.execute(_LEASED, {"row": due.id, **lease})
     return Turn(
-        conversation_id=conversation.id,
-        lease_no=conversation.lease_no,
+        conversation_id=due.id,
+        lease_no=due.lease_no + 1,
         claimed_at=now,
         message_ids=tuple(message.id for message in messages),
         text="\n".join(message.text for message in messages if message.text),
-        context=_context(session, conversation, messages, settings, now),
-        tries=conversation.tries,
+        context=_context(due, messages, due.replies_used, due.heard, due.verified_email, settings, now),
+        tries=due.tries + 1,
+        more=due.number > 1,
     )
 
 
@@ -208,10 +266,17 @@ def release_all(store: Store) -> None:
         session.execute(sa.update(Conversation).where(held).values(lease_until=None))
 
 
-def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool = False) -> None:
+def settle(
+    services: Services,
+    turn: Turn,
+    proposal: Proposal,
+    is_outage: bool = False,
+    courier: Courier | None = None,
+) -> Reply | None:
     """Carries a proposal out, or drops it if the conversation has moved on since the claim.
 
-    An outage is not decided anew: whatever has been written by now goes to a person.
+    An outage is not decided anew: whatever has been written by now goes to a person. Returns the reply if
+    the courier takes it: then it must be given to it.
 
     Raises LeaseLost when another worker has the conversation by now.
     """
@@ -224,24 +289,36 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
         moved_on = tuple(message.id for message in messages) != turn.message_ids
         if moved_on and not (is_outage and messages):
             TURN_TROUBLE.labels("stale").inc()
-            return  # more came, or a person took over: what was decided is stale, and is decided anew
-        context = _context(session, conversation, messages, settings, now)
+            return None  # more came, or a person took over: what was decided is stale, and is decided anew
+        whose = session.execute(_WHOSE, {"identity": conversation.identity_id}).one()
+        replies_used, heard = queries.said_by_us(session, conversation.id)
+        context = _context(conversation, messages, replies_used, heard, whose.email, settings, now)
         effect = last_word(proposal, context, settings.new_topic_closes)
         if effect.wait and not turn.context.quiet:
             conversation.last_message_at = min(conversation.last_message_at, now)  # the clock may go back
             conversation.due_at = conversation.last_message_at + settings.greeting_wait
-            return
+            return None
         if effect.reopen:
             _move_on(session, conversation, messages, now)
-            return
-        for message in messages:
-            message.handled_at = now
+            return None
         if messages:
-            messages[-1].tone = proposal.tone
+            tones = [*(None for _ in messages[1:]), proposal.tone]
+            handled = zip(messages, tones, strict=True)
+            session.execute(_HANDLED, [{"row": m.id, "handled_at": now, "tone": tone} for m, tone in handled])
         conversation.due_at = None
         _learn(conversation, proposal, was_said=effect.reply_no is not None)
-        _carry_out(session, conversation, effect, proposal, messages, context.replies_used, now)
-        tagging.apply_rules(session, conversation, turn.text, proposal.topic, now)
+        before = conversation.state
+        if effect.hand_off:
+            cause = _cause(messages, proposal.words)
+            queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now, cause)
+        reply = _say(session, conversation, effect, whose, courier, now) if effect.reply_no else None
+        if effect.state is State.CLOSED:
+            queries.close(session, conversation, now)
+        conversation.state = effect.state
+        if effect.reply_no or effect.hand_off or effect.state is not before:
+            status = live.status_view(conversation, replies_used + bool(effect.reply_no))
+            _tell(session, conversation, whose, live.Kind.STATUS, status, now)
+        tagging.apply_rules(session, conversation.id, conversation.channel, turn.text, proposal.topic, now)
     if proposal.speaks and context.replies_used >= MAX_REPLIES:
         THIRD_REPLIES.inc()
     if effect.hand_off and effect.state is not context.state:
@@ -254,6 +331,7 @@ def settle(services: Services, turn: Turn, proposal: Proposal, is_outage: bool =
         reply_no=effect.reply_no,
         reason=effect.hand_off.value if effect.hand_off else None,
     )
+    return reply and replace(reply, written=time.monotonic())
 
 
 def postpone(services: Services, turn: Turn) -> None:
@@ -276,14 +354,10 @@ def postpone(services: Services, turn: Turn) -> None:
     settle(services, turn, Proposal(Action.HAND_OFF, text=text, reason=Reason.OUTAGE), is_outage=True)
 
 
-def _open_messages(session: Session, conversation: Conversation) -> list[Message]:
-    """The customer's messages that no turn has dealt with, as they were written.
-
-    A web page waits for one to be stored before it sends the next. Meta delivers out of order, and says
-    when each was written.
-    """
-    open_ones = _OPEN_HERE if conversation.channel is Channel.WEB else _OPEN_AS_WRITTEN
-    return list(session.scalars(open_ones, {"conversation": conversation.id}))
+def _open_messages(session: Session, conversation: Conversation | Columns) -> Sequence[Columns]:
+    """The customer's messages that no turn has dealt with, as they were written."""
+    query = _OPEN_HERE if conversation.channel is Channel.WEB else _OPEN_AS_WRITTEN
+    return session.execute(query, {"conversation": conversation.id}).all()
 
 
 def _leased(session: Session, turn: Turn) -> Conversation:
@@ -294,21 +368,20 @@ def _leased(session: Session, turn: Turn) -> Conversation:
 
 
 def _context(
-    session: Session, conversation: Conversation, messages: list[Message], settings: Settings, now: datetime
+    conversation: Conversation | Columns,
+    messages: Sequence[Columns],
+    replies_used: int,
+    heard: Author | None,
+    verified_email: str | None,
+    settings: Settings,
+    now: datetime,
 ) -> Context:
-    """The conversation so far, as the rule wants it."""
-    replies_used, heard = queries.said_by_us(session, conversation.id)
+    """The conversation so far, as the rule wants it. `heard`: who of us spoke last."""
     pressed = next((m.pressed for m in reversed(messages) if m.pressed), None)
     return Context(
+        **{name: getattr(conversation, name) for name in REMEMBERED},
         replies_used=replies_used,
-        state=conversation.state,
-        answered=conversation.answered,
-        asked_for=conversation.asked_for,
-        misses=conversation.misses,
-        order_number=conversation.order_number,
-        email=conversation.email,
-        verified_email=queries.whose(session, conversation).contact.email,
-        language=conversation.language,
+        verified_email=verified_email,
         disclosed=heard is Author.BOT,
         attachment=any(message.attachments for message in messages),
         pressed=Button(pressed) if pressed in set(Button) else None,
@@ -332,43 +405,48 @@ def _learn(conversation: Conversation, proposal: Proposal, was_said: bool) -> No
         conversation.misses += proposal.is_miss
 
 
-def _carry_out(
+def _say(
     session: Session,
     conversation: Conversation,
     effect: Effect,
-    proposal: Proposal,
-    messages: list[Message],
-    replies_used: int,
+    whose: Columns,
+    courier: Courier | None,
+    now: datetime,
+) -> Reply | None:
+    """Writes the reply down. One that has to be sent is queued, or returned if the courier takes it."""
+    conversation.last_message_at = now
+    buttons = [{"title": title, "button": button.value} for title, button in effect.buttons]
+    said: dict[str, Any] = {
+        **{"public_id": new_public_id(), "conversation_id": conversation.id, "author": Author.BOT},
+        **{"text": effect.reply, "attachments": [], "buttons": buttons, "reply_no": effect.reply_no},
+        **{"client_id": None, "account": whose.account, "at": now, "handled_at": now},
+        "status": first_status(conversation.channel),
+    }
+    reply = None
+    if courier and said["status"] is Status.QUEUED and whose.wrote_at:
+        place = (conversation.id, conversation.identity_id, conversation.channel, whose.account, whose.thread)
+        reply = Reply(0, said["public_id"], *place, effect.reply, buttons, now, whose.wrote_at)
+        reply = reply if courier.takes(session, reply) else None
+        said |= courier.marks(now) if reply else {}
+    message_id = rows.add(session, Message, said)
+    if said["status"] is Status.QUEUED:
+        news.tell(session, News(Work.OUTBOX))
+    _tell(session, conversation, whose, live.Kind.MESSAGE, live.row_view(said), now)
+    return reply and replace(reply, message_id=message_id)
+
+
+def _tell(
+    session: Session,
+    conversation: Conversation,
+    whose: Columns,
+    kind: live.Kind,
+    view: dict[str, Any],
     now: datetime,
 ) -> None:
-    before = conversation.state
-    if effect.hand_off:
-        cause = _cause(messages, proposal.words)
-        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now, cause)
-    if effect.reply_no:
-        reply = Message(
-            public_id=new_public_id(),
-            conversation_id=conversation.id,
-            author=Author.BOT,
-            text=effect.reply,
-            buttons=[{"title": title, "button": button.value} for title, button in effect.buttons],
-            reply_no=effect.reply_no,
-            account=conversation.identity.account,
-            at=now,
-            handled_at=now,
-            status=first_status(conversation.channel),
-        )
-        session.add(reply)
-        conversation.last_message_at = now
-        live.said(session, conversation, reply)
-    if effect.state is State.CLOSED:
-        queries.close(session, conversation, now)
-    conversation.state = effect.state
-    if effect.reply_no or effect.hand_off or effect.state is not before:
-        live.changed(session, conversation, replies_used + bool(effect.reply_no), now)
+    live.tell(session, live.stream_of(whose.account, whose.thread), conversation.id, kind, view, now)
 
 
-def _cause(messages: list[Message], words: str | None) -> tuple[int | None, str | None]:
+def _cause(messages: Sequence[Columns], words: str | None) -> tuple[int | None, str | None]:
     """The message of a turn that holds the words; the last one where it isn't known."""
     found = next((message.id for message in messages if words and words in message.text), None)
     if found:
@@ -381,7 +459,7 @@ def first_status(channel: Channel) -> Status:
     return Status.SENT if channel is Channel.WEB else Status.QUEUED
 
 
-def _move_on(session: Session, old: Conversation, messages: list[Message], now: datetime) -> None:
+def _move_on(session: Session, old: Conversation, messages: Sequence[Columns], now: datetime) -> None:
     """A new matter after a settled one: the turn opens a conversation of its own, and is due there."""
     new = Conversation(
         contact=old.contact,
@@ -397,5 +475,4 @@ def _move_on(session: Session, old: Conversation, messages: list[Message], now: 
     session.flush()
     session.add(new)
     session.flush()
-    for message in messages:
-        message.conversation_id = new.id
+    session.execute(_MOVED, [{"row": message.id, "conversation_id": new.id} for message in messages])

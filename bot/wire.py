@@ -48,7 +48,8 @@ class Wire:
     def _put(self, told: frozenset[News]) -> None:
         with suppress(asyncio.QueueFull):
             for news in told:
-                self._waiting.put_nowait(news)
+                if news.guest is None:
+                    self._waiting.put_nowait(news)
 
     async def run(self) -> None:
         """Runs until cancelled."""

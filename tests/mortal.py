@@ -2,6 +2,8 @@
 
     accept ─► file ─► claim ─► read ─► settle ─► parcel ─► send ─► record ─► echo ─► file_echo
 
+A turn's reply that nothing is in the way of goes with the courier: then `settle` is its `parcel`, too.
+
 At a step that writes, "before" is before its commit, "after" is after it; at `read` and `send` it is
 before the other side is asked, and after it has answered.
 """
@@ -73,6 +75,19 @@ class Walk:
     def decided(self) -> None:
         self.shop.passes(seconds=2)
 
+    def decided_and_sent(self) -> None:
+        """The turn's reply goes with the courier."""
+        self.shop.now += timedelta(seconds=2)
+
+        async def work() -> None:
+            graph = Graph(self.settings.messenger)
+            courier = delivery.Courier(self.shop.services, graph, most=1)
+            while await turns.work(self.shop.services, courier=courier):
+                await courier.rest(60)
+            await graph.close()
+
+        asyncio.run(work())
+
     def delivered(self) -> None:
         async def deliver() -> None:
             graph = Graph(self.settings.messenger)
@@ -91,7 +106,9 @@ class Walk:
             self.shop.now += timedelta(minutes=5)
 
 
-def die(url: str, folder: Path, graph_url: str, step: str, when: str, done: Connection) -> None:
+def die(
+    url: str, folder: Path, graph_url: str, step: str, when: str, done: Connection, courier: bool = False
+) -> None:
     """Runs in a process of its own, and doesn't come back."""
     walk = Walk(url, folder, graph_url)
     armed = [name for name in STEPS if name not in ("echo", "file_echo")]
@@ -101,7 +118,10 @@ def die(url: str, folder: Path, graph_url: str, step: str, when: str, done: Conn
         _arm(step, when)
     walk.webhook_comes()
     walk.filed()
-    walk.decided()
+    if courier:
+        walk.decided_and_sent()
+    else:
+        walk.decided()
     walk.delivered()
     if not armed:
         _arm(step, when)

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from bot.domain.errors import SettingError, StoreDown
-from bot.store import desk_tables, news, search  # noqa: F401 (whoever writes rows has them indexed)
+from bot.store import desk_tables, news, rows, search  # noqa: F401 (whoever writes rows has them indexed)
 from bot.store.tables import Event
 
 HERE = Path(__file__).resolve().parent
@@ -65,7 +65,7 @@ class Store:
         self.url = url
         self._engine = _engine(url)
         self._reader = self._engine.execution_options(sqlite_begin="BEGIN DEFERRED")
-        self._hasty = self._engine.execution_options(sqlite_sync="NORMAL")
+        self._hasty = _engine(url, synchronous="NORMAL") if self.is_sqlite else self._engine
         self._turnstile = _Turnstile()
         self._listeners: list[news.Listener] = []
 
@@ -139,6 +139,10 @@ class Store:
     def close(self) -> None:
         """Closes every pooled connection."""
         self._engine.dispose()
+        self._hasty.dispose()
+
+
+_EVENTS = sa.insert(rows.table(Event))
 
 
 @contextmanager
@@ -159,16 +163,18 @@ def _write_events(session: Session) -> None:
     order and a page that resumes from an id misses none. It is the last lock that is taken: whoever
     holds it waits for nobody, and so nobody waits for each other.
     """
-    rows = news.late_events(session)
-    if not rows:
+    late = news.late_events(session)
+    if not late:
         return
     session.flush()
     if session.get_bind().dialect.name == "postgresql":
         session.execute(sa.text("SELECT pg_advisory_xact_lock(7202)"))
-    session.execute(sa.insert(Event), rows)  # row after row: ids grow in the order of what happened
+    session.connection().execute(_EVENTS, late)  # row after row: ids grow in the order of what happened
 
 
-def _engine(url: str) -> sa.Engine:
+def _engine(url: str, synchronous: str = "FULL") -> sa.Engine:
+    """`synchronous` is SQLite's. FULL: a message is on the disk, not only in its cache, before it is
+    acknowledged."""
     if not url.startswith("sqlite"):
         return sa.create_engine(
             url,
@@ -189,18 +195,16 @@ def _engine(url: str) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        # FULL: a message is on the disk, not only in its cache, before it is acknowledged.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        for pragma in (
+            *("journal_mode=WAL", f"synchronous={synchronous}"),
+            *("foreign_keys=ON", f"busy_timeout={BUSY_MS}"),
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
         # A write takes its lock at once: upgrading a read later could fail halfway.
         options = connection.get_execution_options()
-        sync = options.get("sqlite_sync", "FULL")
-        if connection.info.get("sync", "FULL") != sync:
-            connection.exec_driver_sql(f"PRAGMA synchronous={sync}")
-            connection.info["sync"] = sync
         connection.exec_driver_sql(options.get("sqlite_begin", "BEGIN IMMEDIATE"))
 
     return engine

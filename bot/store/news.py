@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from bot.domain.words import Channel, Status
+from bot.domain.words import Status
 from bot.store.tables import Conversation, InboxItem, Message
 
 _NEWS, _LATE = "what to tell after the commit", "events to write just before the commit"
@@ -20,17 +20,32 @@ class Work(StrEnum):
 
     INBOX = "inbox"  # something to file
     TURN = "turn"
-    COURTESY = "courtesy"  # a message to show as seen
+    COURTESY = "courtesy"  # to show a guest that their message was seen
     OUTBOX = "outbox"
     LIVE = "live"  # an event to show
 
 
 @dataclass(frozen=True)
+class Guest:
+    """A customer to be courteous to: whoever filed their message says so, once.
+
+    `is_nameless`: the channel wasn't asked for their name.
+    """
+
+    identity_id: int
+    account: str
+    thread: str
+    wrote_at: datetime | None = None  # by our clock; None: not just now
+    is_nameless: bool = False
+
+
+@dataclass(frozen=True)
 class News:
-    """Something to do, from `at` on (None: now)."""
+    """Something to do, from `at` on (None: now). A `guest` is this process's own to look after."""
 
     work: Work
     at: datetime | None = None
+    guest: Guest | None = None
 
 
 Listener = Callable[[frozenset[News]], None]
@@ -45,8 +60,6 @@ def _note(session: Unit, *_: Any) -> None:
     for row in (*session.new, *session.dirty):
         if isinstance(row, Conversation) and row.due_at:
             tell(session, News(Work.TURN, row.due_at))
-            if row.channel is not Channel.WEB:
-                tell(session, News(Work.COURTESY))
         elif isinstance(row, Message) and row.status is Status.QUEUED:
             tell(session, News(Work.OUTBOX, row.next_try_at))
         elif isinstance(row, InboxItem) and row.filed_at is None:

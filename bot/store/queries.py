@@ -11,6 +11,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from bot.domain.errors import Conflict
 from bot.domain.words import Author, Channel, Ending, Reason, State, Status, Topic, more_pressing
+from bot.store import rows
 from bot.store.desk_tables import Act, Deed
 from bot.store.tables import Conversation, HandOff, Identity, Message, Part
 
@@ -26,13 +27,6 @@ def said_by_us(session: Session, conversation_id: int) -> tuple[int, Author | No
     """How many of the two replies are spent, and which of us the customer heard last."""
     count, author = session.execute(_SAID_BY_US, {"conversation": conversation_id}).one()
     return count, author
-
-
-def whose(session: Session, conversation: Conversation) -> Identity:
-    """A locked conversation's identity with its contact, in one look."""
-    identity = session.scalars(_WHOSE, {"identity": conversation.identity_id}).one()
-    set_committed_value(conversation, "identity", identity)
-    return identity
 
 
 def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
@@ -244,9 +238,7 @@ _IDENTITY = (
     sa.select(Identity)
     .where(Identity.account == sa.bindparam("account"), Identity.thread == sa.bindparam("thread"))
     .options(joinedload(Identity.contact))
-)
-_WHOSE = (
-    sa.select(Identity).where(Identity.id == sa.bindparam("identity")).options(joinedload(Identity.contact))
+    .execution_options(populate_existing=True)  # filing writes rows, too
 )
 _LOCKED = for_update(sa.select(Conversation).where(Conversation.id == sa.bindparam("conversation")))
 _OPEN = {
@@ -259,17 +251,20 @@ _OPEN = {
     )
     for channel in Channel
 }
-_HERE = Message.conversation_id == sa.bindparam("conversation")
-_REPLIES = sa.select(sa.func.count()).where(_HERE, Message.reply_no.is_not(None))
-_SAID_BY_US = sa.select(
-    _REPLIES.scalar_subquery(),
-    sa.select(Message.author)
-    .where(
-        _HERE,
-        Message.author.in_((Author.BOT, Author.AGENT)),
-        Message.status != Status.FAILED,  # the customer never saw it
+
+
+def said_by_us_in(conversation_id: Any) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """Selects how many of a conversation's two replies are spent, and which of us the customer heard last."""
+    said = rows.table(Message).c
+    here = said.conversation_id == conversation_id
+    heard = sa.select(said.author).where(
+        here,
+        said.author.in_((Author.BOT, Author.AGENT)),
+        said.status != Status.FAILED,  # the customer never saw it
     )
-    .order_by(Message.id.desc())
-    .limit(1)
-    .scalar_subquery(),
-)
+    count = sa.select(sa.func.count()).where(here, said.reply_no.is_not(None))
+    return count, heard.order_by(said.id.desc()).limit(1)
+
+
+_REPLIES, _HEARD = said_by_us_in(sa.bindparam("conversation"))
+_SAID_BY_US = sa.select(_REPLIES.scalar_subquery(), _HEARD.scalar_subquery())

@@ -5,7 +5,8 @@ knows only letters of the database's locale. So text is cut into terms here, the
 other scripts as they are, and Chinese, Japanese and Korean ones into overlapping pairs of characters. A
 query's pairs must stand in a row, so that it finds just what contains it, from one character on.
 
-Rows are indexed by the mapper's events below. Whoever writes messages without it calls `index_all`.
+Objects are indexed by the mapper's events below, single rows by `bot.store.rows`. Whoever writes many
+without either calls `index_all`.
 """
 
 import re
@@ -36,6 +37,8 @@ def terms(text: str) -> list[str]:
 
 def _runs(text: str) -> list[str]:
     """Words, cut where the script changes between paired and other characters."""
+    if text.isascii():  # nothing to normalize, to pair or to bare
+        return [word[:LONGEST] for word in _WORD.findall(text.lower())]
     plain = unicodedata.normalize("NFKC", text).lower()
     runs = []
     for word in _WORD.findall(plain):
@@ -112,32 +115,51 @@ def index_all(connection: sa.Connection, batch: int = 5_000) -> None:
         last = connection.scalar(sa.text(f"SELECT coalesce(max({key}), 0) FROM {TABLES[table]}"))  # noqa: S608
         select = sa.text(f"SELECT id, {columns} FROM {table} WHERE id > :last ORDER BY id LIMIT :batch")  # noqa: S608
         while rows := connection.execute(select, {"last": last, "batch": batch}).all():
-            found = [{"id": row_id, "terms": " ".join(terms(text))} for row_id, text in rows]
-            connection.execute(_insert(connection, table), found)
+            found = [_entry(row_id, text) for row_id, text in rows]
+            connection.execute(_INSERT[connection.dialect.name, table], found)
             last = rows[-1][0]
 
 
-def _insert(connection: sa.Connection, table: str) -> sa.TextClause:
-    if connection.dialect.name == "sqlite":
-        return sa.text(f"INSERT INTO {TABLES[table]} (rowid, terms) VALUES (:id, :terms)")  # noqa: S608
-    return sa.text(f"INSERT INTO {TABLES[table]} (id, terms) VALUES (:id, to_tsvector('simple', :terms))")  # noqa: S608
-
-
-def _update(connection: sa.Connection, table: str) -> sa.TextClause:
-    if connection.dialect.name == "sqlite":
-        return sa.text(f"UPDATE {TABLES[table]} SET terms = :terms WHERE rowid = :id")  # noqa: S608
-    return sa.text(f"UPDATE {TABLES[table]} SET terms = to_tsvector('simple', :terms) WHERE id = :id")  # noqa: S608
+_KEYS = {"sqlite": ("rowid", ":terms"), "postgresql": ("id", "to_tsvector('simple', :terms)")}
+_INSERT = {
+    (dialect, table): sa.text(f"INSERT INTO {index} ({key}, terms) VALUES (:id, {words})")  # noqa: S608
+    for dialect, (key, words) in _KEYS.items()
+    for table, index in TABLES.items()
+}
+_UPDATE = {
+    (dialect, table): sa.text(f"UPDATE {index} SET terms = {words} WHERE {key} = :id")  # noqa: S608
+    for dialect, (key, words) in _KEYS.items()
+    for table, index in TABLES.items()
+}
 
 
 def _words_of(row: Message | Contact) -> str:
-    return row.text if isinstance(row, Message) else f"{row.name or ''} {row.email or ''}"
+    return row.text if isinstance(row, Message) else who(row.name, row.email)
+
+
+def who(name: str | None, email: str | None) -> str:
+    """What a contact is found by."""
+    return f"{name or ''} {email or ''}"
+
+
+def index(connection: sa.Connection, table: str, row_id: int, text: str) -> None:
+    """Indexes a new row of a table of `TABLES`."""
+    connection.execute(_INSERT[connection.dialect.name, table], _entry(row_id, text))
+
+
+def renew(connection: sa.Connection, table: str, row_id: int, text: str) -> None:
+    """Indexes a row anew."""
+    connection.execute(_UPDATE[connection.dialect.name, table], _entry(row_id, text))
+
+
+def _entry(row_id: int, text: str) -> dict[str, Any]:
+    return {"id": row_id, "terms": " ".join(terms(text))}
 
 
 @event.listens_for(Message, "after_insert")
 @event.listens_for(Contact, "after_insert")
 def _on_insert(mapper: Mapper[Any], connection: sa.Connection, row: Message | Contact) -> None:
-    found = {"id": row.id, "terms": " ".join(terms(_words_of(row)))}
-    connection.execute(_insert(connection, str(mapper.local_table)), found)
+    index(connection, str(mapper.local_table), row.id, _words_of(row))
 
 
 @event.listens_for(Message, "after_update")
@@ -145,5 +167,4 @@ def _on_insert(mapper: Mapper[Any], connection: sa.Connection, row: Message | Co
 def _on_update(mapper: Mapper[Any], connection: sa.Connection, row: Message | Contact) -> None:
     names = ("text",) if isinstance(row, Message) else ("name", "email")
     if any(get_history(row, name).has_changes() for name in names):
-        found = {"id": row.id, "terms": " ".join(terms(_words_of(row)))}
-        connection.execute(_update(connection, str(mapper.local_table)), found)
+        renew(connection, str(mapper.local_table), row.id, _words_of(row))

@@ -72,8 +72,8 @@ class Word[E: Enum](TypeDecorator[E]):
 
 
 def _written_out(value: Any, type_: Any) -> Any:
-    if isinstance(value, Enum):
-        return sa.literal(value, type_, literal_execute=True)
+    if isinstance(value, Enum):  # as part of the statement's text: there is nothing to put in later
+        return sa.literal_column(f"'{value.value}'", type_)
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_written_out(one, type_) for one in sorted(value)]
     return value

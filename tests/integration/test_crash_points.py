@@ -12,7 +12,10 @@ from bot.store.tables import InboxItem
 from tests.meta import GraphServer
 from tests.mortal import CUSTOMER, STEPS, Walk, die, processes
 
-NEVER_SENT = {("parcel", "after"), ("send", "before")}  # marked `sending`, and Graph was never asked
+COURIERS = ("settle", "send", "record")
+# Marked `sending`, and Graph was never asked; with the courier the turn itself does so.
+NEVER_SENT = {("parcel", "after", False), ("settle", "after", True), ("send", "before", False)}
+NEVER_SENT |= {("send", "before", True)}
 
 
 @pytest.fixture
@@ -23,13 +26,17 @@ def graph() -> Iterator[GraphServer]:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("step", "courier"), [*((step, False) for step in STEPS), *((step, True) for step in COURIERS)]
+)
 def test_a_kill_loses_nothing_and_doubles_nothing(
-    migrated_url: str, tmp_path: Path, graph: GraphServer, step: str, when: str
+    migrated_url: str, tmp_path: Path, graph: GraphServer, step: str, courier: bool, when: str
 ):
     walk = Walk(migrated_url, tmp_path, graph.url)
     ours, theirs = processes.Pipe()
-    dying = processes.Process(target=die, args=(migrated_url, tmp_path, graph.url, step, when, theirs))
+    dying = processes.Process(
+        target=die, args=(migrated_url, tmp_path, graph.url, step, when, theirs, courier)
+    )
     dying.start()
     theirs.close()
     if step in ("echo", "file_echo"):
@@ -53,7 +60,7 @@ def test_a_kill_loses_nothing_and_doubles_nothing(
     assert asked.author is Author.CUSTOMER
     assert asked.handled_at
     assert [(m.author, m.reply_no, m.text) for m in replied] == [(Author.BOT, 1, "answer return_policy")]
-    if (step, when) in NEVER_SENT:
+    if (step, when, courier) in NEVER_SENT:
         assert graph.sent == []
         assert replied[0].status is Status.UNKNOWN  # nobody can know; it is said so, and not sent blindly
     else:

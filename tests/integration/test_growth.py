@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from bot import accounts, courtesy, delivery, inbox, live, operations, turns
 from bot.channels import web
-from bot.channels.graph import Answer, Outcome
+from bot.channels.graph import Answer, Graph, Outcome
 from bot.desk import care, conversations, dead_letters, detail, looking, snoozing, stream
 from bot.desk.stream import Filters, View
 from bot.domain.words import Author, Channel, Reason, State
@@ -176,7 +176,12 @@ def a_day(shop: Shop) -> None:
     shop.file()
     courtesy._unnoticed(services)
     courtesy._nameless(services)
-    shop.passes(seconds=2)
+    courtesy._named(services, services.guests[0], Answer(Outcome.SENT, ""), "Kim")
+    shop.now += timedelta(seconds=2)
+    courier = delivery.Courier(services, Graph(shop.settings.messenger), most=1)
+    while turn := turns.claim(store, settings, shop.now):
+        turns.settle(services, turn, shop.brain._propose(turn.text, turn.context), courier=courier)
+    shop.now += delivery.PATIENCE  # as if nobody had been sent for those
     while parcel := delivery.claim(services):
         assert delivery.may_go(services, parcel)
         delivery.settle(services, parcel, Answer(Outcome.SENT, f"out-{parcel.message_id}"))

@@ -373,13 +373,17 @@ class TestCourtesy:
     def test_the_bot_shows_that_it_reads_and_types(self, page: Page):
         page.files(entry(event(message={"mid": "m_1", "text": "return_policy"})))
         graph = StandIn()
-        page.repeats(courtesy.notice, graph)
+        page.repeats(courtesy.greet, graph)
+        page.repeats(courtesy.greet, graph)
         page.repeats(courtesy.notice, graph)
         assert graph.actions == [(CUSTOMER, "mark_seen"), (CUSTOMER, "typing_on")]
 
     def test_nobody_pretends_to_type_while_the_customer_waits_for_a_person(self, page: Page):
         page.says("upset", "m_1")
+        page.repeats(courtesy.greet, StandIn())
+        page.says("are you there?", "m_2")
         graph = StandIn()
+        page.repeats(courtesy.greet, graph)
         page.repeats(courtesy.notice, graph)
         assert graph.actions == []
         page.takes("Anna", CUSTOMER)
@@ -390,15 +394,37 @@ class TestCourtesy:
         page.says("return_policy", "m_1")
         page.says("return_policy", "m_2", sender="555")
         graph = StandIn(names={CUSTOMER: {"first_name": "Mina", "last_name": "Park"}})
-        page.repeats(courtesy.ask_name, graph)
+        page.repeats(courtesy.greet, graph)
+        page.now += timedelta(minutes=1)
         page.repeats(courtesy.ask_name, graph)
         assert graph.asked == []  # without a token nobody is asked
-        page = Page(page.store, settings_for(page.settings.data, MESSENGER_PAGE_TOKEN="page token"))
+        now = page.now
+        page = Page(page.store, settings_for(page.settings.data, MESSENGER_PAGE_TOKEN="page token"), now=now)
         page.repeats(courtesy.ask_name, graph)
         page.repeats(courtesy.ask_name, graph)
         assert sorted(graph.asked) == sorted([CUSTOMER, "555"])
         assert page.conversation(CUSTOMER).contact.name == "Mina Park"
         assert page.conversation("555").contact.name is None
+
+    def test_a_new_customer_is_greeted_and_asked_once(self, store: Store, tmp_path: Path):
+        page = Page(store, settings_for(tmp_path, MESSENGER_PAGE_TOKEN="page token"))
+        graph = StandIn(names={CUSTOMER: {"name": "Mina Park"}})
+        for mid in ("m_1", "m_2"):
+            page.says("return_policy", mid)
+            page.repeats(courtesy.greet, graph)
+        page.now += timedelta(minutes=1)
+        page.repeats(courtesy.ask_name, graph)
+        page.repeats(courtesy.notice, graph)
+        assert graph.asked == [CUSTOMER]
+        assert graph.actions == 2 * [(CUSTOMER, "mark_seen"), (CUSTOMER, "typing_on")]
+        assert page.conversation(CUSTOMER).contact.name == "Mina Park"
+
+    def test_nobody_types_an_answer_that_may_be_there_already(self, page: Page):
+        page.files(entry(event(message={"mid": "m_1", "text": "return_policy"})))
+        page.now += courtesy.IN_TIME
+        graph = StandIn()
+        page.repeats(courtesy.greet, graph)
+        assert graph.actions == [(CUSTOMER, "mark_seen")]
 
 
 def state_of(store: Store) -> dict[str, list[Any]]:

@@ -143,7 +143,7 @@ class Meta:
     """Graph, as far as the product calls it, and the webhooks that Meta sends."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, asyncio.Future[str]] = {}
         self.sent: list[tuple[str, str]] = []  # customer and text
 
     @classmethod
@@ -162,14 +162,14 @@ class Meta:
         customer = body["recipient"]["id"]
         self.sent.append((customer, body["message"]["text"]))
         if waiting := self._waiting.pop(customer, None):
-            waiting.set_result(None)
+            waiting.set_result(body["message"]["text"])
         return {"recipient_id": customer, "message_id": f"m_out_{len(self.sent)}"}
 
-    async def ask(self, http: Http, customer: str, text: str) -> None:
-        """A customer's message arrives; returns once the reply has been sent to them."""
+    async def ask(self, http: Http, customer: str, text: str) -> str:
+        """A customer's message arrives; returns the reply once it has been sent to them."""
         waiting = self._waiting[customer] = asyncio.get_running_loop().create_future()
         await deliver(http, [(customer, uuid.uuid4().hex, text)])
-        await waiting
+        return await waiting
 
 
 async def deliver(http: Http, messages: Sequence[tuple[str, str, str]]) -> None:

@@ -194,8 +194,9 @@ async def running(folder: Path, model: Path) -> AsyncIterator[tuple[Stock, float
         await asyncio.to_thread(stock.end)
 
 
-async def ask(http: Http, customer: str, text: str) -> None:
-    """A message over the REST channel. Raises RuntimeError if nothing is said."""
+async def ask(http: Http, customer: str, text: str) -> str:
+    """What is said to a message over the REST channel. Raises RuntimeError if nothing is."""
     status, said = await http.post("/webhooks/rest/webhook", {"sender": customer, "message": text})
     if status != 200 or not said:
         raise RuntimeError(f"answered with {status} and {said!r}")
+    return " ".join(one["text"] for one in said)

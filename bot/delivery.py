@@ -130,6 +130,12 @@ class Courier:
 
     def sends(self, reply: Reply) -> None:
         """Goes off. To be called on the event loop, after the commit."""
+        task = asyncio.create_task(self.goes(reply))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def goes(self, reply: Reply) -> None:
+        """Sends a reply that it took, and writes down what became of it."""
         parts = split(reply.text, reply.channel) or [""]
         parcel = Parcel(
             message_id=reply.message_id,
@@ -144,13 +150,8 @@ class Courier:
             started_at=reply.at,
             parts=len(parts),
         )
-        task = asyncio.create_task(self._go(parcel, reply.written))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-
-    async def _go(self, parcel: Parcel, written: float) -> None:
+        slept = time.monotonic() - reply.written > AT_ONCE_SECONDS
         try:
-            slept = time.monotonic() - written > AT_ONCE_SECONDS
             await _carry(self._services, self._graph, parcel, look=slept)
         except Exception:  # the row stays `sending`: it becomes `unknown`, as when the process dies
             log.exception("delivery.failed", message=parcel.public_id)

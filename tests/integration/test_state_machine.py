@@ -31,6 +31,7 @@ from bot.domain.errors import Conflict, NotAllowed
 from bot.domain.rule import Action, Context, Proposal
 from bot.domain.words import Author, Channel, State, Status
 from bot.filing import Times
+from bot.services import Services
 from bot.store.engine import Store
 from bot.store.tables import Agent, Conversation, InboxItem, Message, Table
 from tests.meta import APP, SECRET, Sent, said, webhook
@@ -113,11 +114,22 @@ class Worker:
         return self.task.done()
 
 
-async def in_steps[T](function: Callable[..., T], *args: Any) -> T:
+async def in_steps[T](function: Callable[..., T], *args: Any, **more: Any) -> T:
     """Stands in for `run_in_threadpool`."""
     worker = at_work.get()
     await worker.gate()
-    return worker.watch(function, *args)
+    return worker.watch(function, *args, **more)
+
+
+class SteppedCourier(delivery.Courier):
+    """Goes off in the worker's own steps."""
+
+    def __init__(self, services: Services, graph: Any, most: int) -> None:
+        super().__init__(services, graph, most)
+        self.taken: list[turns.Reply] = []
+
+    def sends(self, reply: turns.Reply) -> None:
+        self.taken.append(reply)
 
 
 class SteppedBrain(PlainBrain):
@@ -464,13 +476,13 @@ class PathOfAMessage(RuleBasedStateMachine):
         del self.workers[name]
         return not worker.task.exception() and bool(worker.task.result())
 
-    def _watch(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _watch(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
         """A turn handles just what was read, as it was read, by whoever has its lease."""
         if function is not turns.settle:
-            return function(*args)
+            return function(*args, **more)
         turn: turns.Turn = args[1]
         before = self._open_messages()
-        result = function(*args)
+        result = function(*args, **more)
         after = self._open_messages()
         if handled := {id_: text for id_, text in before.items() if id_ not in after}:
             with self.store.read() as session:
@@ -490,7 +502,11 @@ class PathOfAMessage(RuleBasedStateMachine):
             return {row.id: row.text for row in rows}
 
     async def _turn(self) -> bool:
-        return await turns.work(self.shop.services)
+        courier = SteppedCourier(self.shop.services, self, most=1)
+        worked = await turns.work(self.shop.services, courier=courier)
+        for reply in courier.taken:
+            await courier.goes(reply)
+        return worked
 
     async def _delivery(self) -> bool:
         return await delivery.deliver(self.shop.services, self)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ import asyncio
 import getpass
 import os
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,13 +93,16 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
     from bot.app import build  # noqa: PLC0415
     from bot.backup import serving  # noqa: PLC0415
     from bot.processes import check_port  # noqa: PLC0415
+    from bot.rehearsal import rehearse  # noqa: PLC0415
 
     logs.set_up(settings.log_level, settings.log_format)
     check_port("PORT", settings.host, settings.port)
     with serving(settings):
+        app = build(settings)
+        threading.Thread(target=rehearse, args=(app.state.services,), daemon=True).start()
         # No access log: the web chat's stream carries its token in the address.
         uvicorn.run(
-            build(settings),
+            app,
             host=settings.host,
             port=settings.port,
             forwarded_allow_ips=list(settings.proxies),

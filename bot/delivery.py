@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import sqlalchemy as sa
 import structlog
@@ -70,6 +70,24 @@ class Parcel:
     parts: int = 1
     is_late: bool = False  # a person answers after the 24-hour window
     by_agent: bool = False
+
+    @classmethod
+    def of(cls, reply: Reply) -> Self:
+        """A reply that is on its way since its turn was settled, or the first part of it."""
+        parts = split(reply.text, reply.channel) or [""]
+        return cls(
+            message_id=reply.message_id,
+            conversation_id=reply.conversation_id,
+            public_id=reply.public_id,
+            account=reply.account,
+            thread=reply.thread,
+            text=parts[0],
+            buttons=reply.buttons if len(parts) == 1 else [],
+            send_no=1,
+            attempt=1,
+            started_at=reply.at,
+            parts=len(parts),
+        )
 
     @property
     def part_id(self) -> str:
@@ -136,20 +154,7 @@ class Courier:
 
     async def goes(self, reply: Reply) -> None:
         """Sends a reply that it took, and writes down what became of it."""
-        parts = split(reply.text, reply.channel) or [""]
-        parcel = Parcel(
-            message_id=reply.message_id,
-            conversation_id=reply.conversation_id,
-            public_id=reply.public_id,
-            account=reply.account,
-            thread=reply.thread,
-            text=parts[0],
-            buttons=reply.buttons if len(parts) == 1 else [],
-            send_no=1,
-            attempt=1,
-            started_at=reply.at,
-            parts=len(parts),
-        )
+        parcel = Parcel.of(reply)
         slept = time.monotonic() - reply.written > AT_ONCE_SECONDS
         try:
             await _carry(self._services, self._graph, parcel, look=slept)
@@ -369,7 +374,7 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
     """Writes down what became of a send, unless an echo has done so already."""
     now = services.clock()
     with services.store.unit_of_work() as session:
-        if answer.outcome is Outcome.SENT and _went(session, parcel, answer.detail, now):
+        if answer.outcome is Outcome.SENT and write_down(session, parcel, answer.detail, now):
             return
         message = queries.locked_message(session, parcel.message_id)
         if message is None or message.send_no != parcel.send_no:
@@ -404,7 +409,7 @@ def settle(services: Services, parcel: Parcel, answer: Answer) -> None:
         live.touched(session, message.conversation, now)
 
 
-def _went(session: Session, parcel: Parcel, external_id: str, now: datetime) -> bool:
+def write_down(session: Session, parcel: Parcel, external_id: str, now: datetime) -> bool:
     """Writes down, row by row, that a whole message was sent; False where there is more to it than that."""
     if parcel.part < parcel.parts or len(external_id) > LONGEST_ID:
         return False

@@ -280,19 +280,30 @@ def file_all(store: Store, now: datetime, burst: timedelta, idle: timedelta) -> 
     with store.unit_of_work() as session:
         if not store.is_sqlite:  # SQLite has one writer anyway
             session.execute(sa.text(ONE_BATCH))
-        items = _next(session)
+        items, times = _next(session), Times(now, burst, idle)
         for item in items:
+            item.filed_at = now
             if not store.is_sqlite:
                 _queue_up(session, item.account, item.thread, f"{LOCK_SECONDS}s")
-            item.filed_at = now
-            try:
-                _file(session, item, Times(now, burst, idle))
-            except UNFILEABLE as error:
-                if _was_filed(session, item):
-                    continue
-                log.error("inbox.unfileable", inbox_id=item.id, kind=item.kind, error=type(error).__name__)
-                item.error = type(error).__name__
+        try:
+            with session.begin_nested():
+                for item in items:
+                    file_item(session, item, times)
+        except UNFILEABLE:
+            for item in items:
+                _file_alone(session, item, times)
         return len(items)
+
+
+def _file_alone(session: Session, item: InboxItem, times: Times) -> None:
+    """One of several among which is one that can't be filed."""
+    try:
+        _file(session, item, times)
+    except UNFILEABLE as error:
+        if _was_filed(session, item):
+            return
+        log.error("inbox.unfileable", inbox_id=item.id, kind=item.kind, error=type(error).__name__)
+        item.error = type(error).__name__
 
 
 def _file(session: Session, item: InboxItem, times: Times) -> None:

@@ -280,48 +280,15 @@ def settle(
 
     Raises LeaseLost when another worker has the conversation by now.
     """
-    now, settings = services.clock(), services.settings
+    now = services.clock()
     with services.store.unit_of_work() as session, session.no_autoflush:
-        conversation = _leased(session, turn)
-        conversation.lease_until = conversation.failing_since = conversation.turn_error = None
-        conversation.tries = 0
-        messages = _open_messages(session, conversation)
-        moved_on = tuple(message.id for message in messages) != turn.message_ids
-        if moved_on and not (is_outage and messages):
-            TURN_TROUBLE.labels("stale").inc()
-            return None  # more came, or a person took over: what was decided is stale, and is decided anew
-        whose = session.execute(_WHOSE, {"identity": conversation.identity_id}).one()
-        replies_used, heard = queries.said_by_us(session, conversation.id)
-        context = _context(conversation, messages, replies_used, heard, whose.email, settings, now)
-        effect = last_word(proposal, context, settings.new_topic_closes)
-        if effect.wait and not turn.context.quiet:
-            conversation.last_message_at = min(conversation.last_message_at, now)  # the clock may go back
-            conversation.due_at = conversation.last_message_at + settings.greeting_wait
-            return None
-        if effect.reopen:
-            _move_on(session, conversation, messages, now)
-            return None
-        if messages:
-            tones = [*(None for _ in messages[1:]), proposal.tone]
-            handled = zip(messages, tones, strict=True)
-            session.execute(_HANDLED, [{"row": m.id, "handled_at": now, "tone": tone} for m, tone in handled])
-        conversation.due_at = None
-        _learn(conversation, proposal, was_said=effect.reply_no is not None)
-        before = conversation.state
-        if effect.hand_off:
-            cause = _cause(messages, proposal.words)
-            queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now, cause)
-        reply = _say(session, conversation, effect, whose, courier, now) if effect.reply_no else None
-        if effect.state is State.CLOSED:
-            queries.close(session, conversation, now)
-        conversation.state = effect.state
-        if effect.reply_no or effect.hand_off or effect.state is not before:
-            status = live.status_view(conversation, replies_used + bool(effect.reply_no))
-            _tell(session, conversation, whose, live.Kind.STATUS, status, now)
-        tagging.apply_rules(session, conversation.id, conversation.channel, turn.text, proposal.topic, now)
-    if proposal.speaks and context.replies_used >= MAX_REPLIES:
+        done = carry_out(session, services.settings, turn, proposal, now, is_outage, courier)
+    if done is None:
+        return None
+    effect, reply = done.effect, done.reply
+    if proposal.speaks and done.replies_used >= MAX_REPLIES:
         THIRD_REPLIES.inc()
-    if effect.hand_off and effect.state is not context.state:
+    if effect.hand_off and effect.state is not done.before:
         HAND_OVERS.labels(effect.hand_off.value).inc()
     TURN_SECONDS.labels(proposal.action.value).observe(max(0.0, (now - turn.claimed_at).total_seconds()))
     log.info(
@@ -332,6 +299,66 @@ def settle(
         reason=effect.hand_off.value if effect.hand_off else None,
     )
     return reply and replace(reply, written=time.monotonic())
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a turn; `before` and `replies_used` are from before it."""
+
+    effect: Effect
+    before: State
+    replies_used: int
+    reply: Reply | None
+
+
+def carry_out(
+    session: Session,
+    settings: Settings,
+    turn: Turn,
+    proposal: Proposal,
+    now: datetime,
+    is_outage: bool = False,
+    courier: Courier | None = None,
+) -> Settled | None:
+    """What `settle` does in its transaction; None if nothing is settled yet. Raises LeaseLost."""
+    conversation = _leased(session, turn)
+    conversation.lease_until = conversation.failing_since = conversation.turn_error = None
+    conversation.tries = 0
+    messages = _open_messages(session, conversation)
+    moved_on = tuple(message.id for message in messages) != turn.message_ids
+    if moved_on and not (is_outage and messages):
+        TURN_TROUBLE.labels("stale").inc()
+        return None  # more came, or a person took over: what was decided is stale, and is decided anew
+    whose = session.execute(_WHOSE, {"identity": conversation.identity_id}).one()
+    replies_used, heard = queries.said_by_us(session, conversation.id)
+    context = _context(conversation, messages, replies_used, heard, whose.email, settings, now)
+    effect = last_word(proposal, context, settings.new_topic_closes)
+    if effect.wait and not turn.context.quiet:
+        conversation.last_message_at = min(conversation.last_message_at, now)  # the clock may go back
+        conversation.due_at = conversation.last_message_at + settings.greeting_wait
+        return None
+    if effect.reopen:
+        _move_on(session, conversation, messages, now)
+        return None
+    if messages:
+        tones = [*(None for _ in messages[1:]), proposal.tone]
+        handled = zip(messages, tones, strict=True)
+        session.execute(_HANDLED, [{"row": m.id, "handled_at": now, "tone": tone} for m, tone in handled])
+    conversation.due_at = None
+    _learn(conversation, proposal, was_said=effect.reply_no is not None)
+    before = conversation.state
+    if effect.hand_off:
+        cause = _cause(messages, proposal.words)
+        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now, cause)
+    reply = _say(session, conversation, effect, whose, courier, now) if effect.reply_no else None
+    if effect.state is State.CLOSED:
+        queries.close(session, conversation, now)
+    conversation.state = effect.state
+    if effect.reply_no or effect.hand_off or effect.state is not before:
+        status = live.status_view(conversation, replies_used + bool(effect.reply_no))
+        _tell(session, conversation, whose, live.Kind.STATUS, status, now)
+    tagging.apply_rules(session, conversation.id, conversation.channel, turn.text, proposal.topic, now)
+    return Settled(effect, before, replies_used, reply)
 
 
 def postpone(services: Services, turn: Turn) -> None:

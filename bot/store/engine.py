@@ -98,6 +98,16 @@ class Store:
                 listener(told)
 
     @contextmanager
+    def rehearsal(self, durable: bool = True) -> Iterator[Session]:
+        """As `unit_of_work`, up to the commit: then all is rolled back. Raises StoreDown."""
+        engine = self._engine if durable else self._hasty
+        with _down(), self._alone(False), news.Unit(engine) as session, session.begin() as transaction:
+            yield session
+            _write_events(session)
+            session.flush()
+            transaction.rollback()
+
+    @contextmanager
     def _alone(self, urgent: bool) -> Iterator[None]:
         """The embedded database has one writer: the next is let in as soon as it is done.
 

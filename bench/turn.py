@@ -29,6 +29,7 @@ from bench.judging import all_blind
 from bot.components.channel import Collected, Incoming
 from bot.components.featurizer import encoded
 from bot.components.parts import parts_of
+from bot.components.taking import take
 from bot.components.trackers import RecentTrackers
 from bot.components.turns import CONTEXT, Turn, context_of, script
 from bot.domain.rule import Context
@@ -64,7 +65,7 @@ class Turns:
         """The whole turn: read, decided and put into words."""
         self._number += 1
         incoming = Incoming.from_body({"turn": str(self._number), "text": text, "metadata": CONTEXT_SENT})
-        await self._agent.handle_message(incoming.message(Collected()))
+        await take(incoming.message(Collected()), self._agent)
 
 
 async def costs(turns: Turns, texts: list[str]) -> dict[str, Any]:

@@ -13,9 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rasa.core.agent import Agent
 from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
-from rasa.shared.core.events import UserUttered
 from rasa.shared.nlu.constants import ENTITIES, INTENT, TEXT
 from sanic import Blueprint
 from sanic.exceptions import InvalidUsage
@@ -24,11 +22,10 @@ from sanic.response import HTTPResponse, json
 
 from bot.components.featurizer import encoded
 from bot.components.language import language_of
-from bot.components.look_up import facts_for
 from bot.components.plan import ANSWERS, AUTOMATED, READS_ON, in_a_row
-from bot.components.policy import DECISION
+from bot.components.taking import take
 from bot.components.times import spoken
-from bot.components.turns import CONTEXT, FACTS
+from bot.components.turns import CONTEXT
 from bot.domain.rule import Context
 from bot.domain.words import Button
 
@@ -150,9 +147,7 @@ class TurnInput(InputChannel):
             if agent is None or not agent.is_ready():
                 return json({"error": "The model isn't loaded yet."}, status=503)
             message = incoming.message(Collected())
-            await prepare(message, agent)
-            await on_new_message(message)
-            decision = await _decision(agent, incoming.turn)
+            decision = await take(message, agent)
             if decision is None:
                 return json({"error": "The turn couldn't be decided; see Rasa's log."}, status=500)
             said = message.output_channel.messages
@@ -179,19 +174,3 @@ class TurnInput(InputChannel):
             return json({"vectors": [] if vectors is None else vectors.round(5).tolist()})
 
         return routes
-
-
-async def prepare(message: UserMessage, agent: Agent) -> None:
-    """Reads a message, and looks up the order that it turns out to be about."""
-    if message.parse_data is None:
-        message.parse_data = await agent.parse_message(message.text)
-    read = message.parse_data
-    uttered = UserUttered(message.text, read[INTENT], read[ENTITIES], read, metadata=message.metadata)
-    facts = await facts_for(uttered, agent.action_endpoint)
-    if facts is not None:
-        message.metadata[FACTS] = facts
-
-
-async def _decision(agent: Agent, turn: str) -> dict[str, Any] | None:
-    tracker = await agent.tracker_store.retrieve(turn)
-    return tracker.get_slot(DECISION) if tracker else None

@@ -1,6 +1,8 @@
+import gc
 import unittest
 
-from bot.components.channel import MAX_CHARS, Collected, Incoming, buttons, joined, plain
+from bot.components import language
+from bot.components.channel import MAX_CHARS, Collected, Incoming, buttons, joined, plain, settle_in
 from bot.domain.rule import Context
 
 
@@ -44,6 +46,21 @@ class Requests(unittest.TestCase):
         ):
             with self.subTest(body), self.assertRaisesRegex(ValueError, word):
                 Incoming.from_body(body)
+
+
+class Starts(unittest.IsolatedAsyncioTestCase):
+    async def test_the_first_customer_waits_for_nothing_to_be_loaded(self) -> None:
+        read: list[str] = []
+
+        class Agent:
+            async def parse_message(self, text: str) -> None:
+                read.append(text)
+
+        self.addCleanup(gc.unfreeze)
+        await settle_in(Agent())
+        assert read
+        assert language._identifier.cache_info().currsize == 1
+        assert gc.get_freeze_count() > 10_000  # looked through no more
 
 
 class Replies(unittest.TestCase):

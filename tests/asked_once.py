@@ -1,4 +1,4 @@
-"""Whether a turn that asks the policy once goes as Rasa's own loop goes (runs in Rasa's environment).
+"""Whether a turn taken by the channel goes as Rasa would take it (runs in Rasa's environment).
 
     .venv-rasa/bin/python -m tests.asked_once MODEL
 
@@ -38,7 +38,7 @@ CONTEXTS = (
 
 
 async def both_ways(agent: Agent, turn: str, text: str, context: Context) -> list[Any]:
-    """What is said and noted when the channel takes a turn, and when Rasa's loop does."""
+    """What is read, said and noted when the channel takes a turn, and when Rasa's loop does."""
     incoming = Incoming.from_body({"turn": turn, "text": text, "metadata": context.to_json()})
     once = incoming.message(Collected())
     await take(once, agent)
@@ -46,7 +46,11 @@ async def both_ways(agent: Agent, turn: str, text: str, context: Context) -> lis
         once.text, Collected(), f"{turn}-loop", once.parse_data, once.input_channel, metadata=once.metadata
     )
     await agent.handle_message(loop)
-    return [await outcome(agent, message) for message in (once, loop)]
+    readings = (once.parse_data, await agent.parse_message(once.text))
+    return [
+        {**await outcome(agent, message), "read": read}
+        for message, read in zip((once, loop), readings, strict=True)
+    ]
 
 
 async def outcome(agent: Agent, message: UserMessage) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sanic.response import HTTPResponse, json
 from bot.components.featurizer import encoded
 from bot.components.language import language_of
 from bot.components.plan import ANSWERS, AUTOMATED, READS_ON, in_a_row
-from bot.components.taking import take
+from bot.components.taking import read_text, take
 from bot.components.times import spoken
 from bot.components.turns import CONTEXT
 from bot.domain.rule import Context
@@ -138,7 +138,7 @@ class TurnInput(InputChannel):
         @routes.listener("after_server_start")
         async def started(app: Sanic, _loop: Any) -> None:
             if app.ctx.agent.is_ready():
-                await settle_in(app.ctx.agent)
+                settle_in(app.ctx.agent)
 
         @routes.get("/ready")
         async def ready(request: Request) -> HTTPResponse:
@@ -169,7 +169,7 @@ class TurnInput(InputChannel):
                 return json({"error": "`text` must be a string that isn't empty."}, status=400)
             if agent is None or not agent.is_ready():
                 return json({"error": "The model isn't loaded yet."}, status=503)
-            parsed = await agent.parse_message(plain(text))
+            parsed = read_text(plain(text), agent.processor)
             topics = [{"name": i["name"], "confidence": i["confidence"]} for i in parsed["intent_ranking"]]
             return json({"topics": topics, "language": language_of(text)})
 
@@ -184,13 +184,13 @@ class TurnInput(InputChannel):
         return routes
 
 
-async def settle_in(agent: Agent) -> None:
+def settle_in(agent: Agent) -> None:
     """Before the first customer: loads what is loaded with a first message, which takes a second and more.
 
     Then what is loaded, half a million objects, is told to the garbage collector as here to stay: it would
     look through all of them now and then, in the middle of an answer.
     """
-    await agent.parse_message(_FIRST)
+    read_text(_FIRST, agent.processor)
     language_of(_FIRST)
     gc.collect()
     gc.freeze()

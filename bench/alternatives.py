@@ -30,7 +30,7 @@ from bench.judging import all_blind, development, is_right
 from bench.nlu import BOTS, OUT_OF_SCOPE, ROOT, rows_of
 from bench.threshold import TOPICS, featurizer, lessons, settings
 from bot.components.featurizer import vectors_of
-from bot.components.heads import Lines, Neighbours, closeness, groups_of
+from bot.components.heads import Groups, Lines, Neighbours, closeness
 from bot.components.reader import tone_of
 from bot.components.spelling import Spelling
 
@@ -60,7 +60,7 @@ class Way:
 
     def head(self, seen: list[Message], labels: list[str], settings: dict[str, Any]) -> Head:
         """One row a message, one column a label in alphabetical order."""
-        groups = groups_of(np.array(labels))
+        groups = Groups.of(np.array(labels))
         spelling = Spelling.of([m.get(TEXT) for m in seen]) if self.spelling else None
         near = Neighbours.of(vectors_of(seen)) if self.nearest else None
 

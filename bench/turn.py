@@ -29,6 +29,7 @@ from bench.judging import all_blind
 from bot.components.channel import Collected, Incoming
 from bot.components.featurizer import encoded
 from bot.components.parts import parts_of
+from bot.components.taking import read_text, take
 from bot.components.trackers import RecentTrackers
 from bot.components.turns import CONTEXT, Turn, context_of, script
 from bot.domain.rule import Context
@@ -51,7 +52,7 @@ class Turns:
 
     async def read(self, text: str) -> Any:
         """NLU."""
-        return await self._agent.parse_message(text)
+        return read_text(text, self._agent.processor)
 
     async def decide(self, text: str) -> None:
         """NLU and the policy's decision."""
@@ -64,7 +65,7 @@ class Turns:
         """The whole turn: read, decided and put into words."""
         self._number += 1
         incoming = Incoming.from_body({"turn": str(self._number), "text": text, "metadata": CONTEXT_SENT})
-        await self._agent.handle_message(incoming.message(Collected()))
+        await take(incoming.message(Collected()), self._agent)
 
 
 async def costs(turns: Turns, texts: list[str]) -> dict[str, Any]:

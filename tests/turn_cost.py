@@ -20,7 +20,8 @@ from rasa.core.agent import Agent
 from rasa.utils.endpoints import EndpointConfig
 from rasa.utils.log_utils import configure_structlog
 
-from bot.components.channel import Collected, Incoming, prepare
+from bot.components.channel import Collected, Incoming
+from bot.components.taking import take
 from bot.components.trackers import RecentTrackers
 from bot.domain.rule import Context
 
@@ -29,7 +30,8 @@ TEXTS = {"question": "What are your opening hours?", "order": "Where is my order
 COUNTED = {
     ("encoded", "featurizer.py"): "encoder",
     ("request", "turn_cost.py"): "action server",
-    ("run", "dask.py"): "graph",
+    ("run", "graph.py"): "graph",
+    ("run", "dask.py"): "graph",  # Rasa's own
 }
 
 
@@ -42,19 +44,18 @@ class ActionServer(EndpointConfig):
         return {"events": events, "responses": []}
 
 
-async def take(agent: Agent, turn: str, text: str) -> str:
+async def taken(agent: Agent, turn: str, text: str) -> str:
     """One turn, as the channel takes it; what was said."""
     incoming = Incoming.from_body({"turn": turn, "text": text, "metadata": Context().to_json()})
     message = incoming.message(Collected())
-    await prepare(message, agent)
-    await agent.handle_message(message)
+    await take(message, agent)
     return " ".join(said["text"] for said in message.output_channel.messages)
 
 
 async def cost(agent: Agent, name: str, text: str) -> dict[str, Any]:
     """The counts of a turn, after two that load what is loaded late."""
     for number in range(2):
-        await take(agent, f"{name}-{number}", text)
+        await taken(agent, f"{name}-{number}", text)
     counts: Counter[str] = Counter()
 
     def called(frame: FrameType, event: str, _argument: Any) -> None:
@@ -66,7 +67,7 @@ async def cost(agent: Agent, name: str, text: str) -> dict[str, Any]:
                 counts[what] += 1
 
     sys.setprofile(called)
-    said = await take(agent, f"{name}-counted", text)
+    said = await taken(agent, f"{name}-counted", text)
     sys.setprofile(None)
     return {**counts, "said": said}
 

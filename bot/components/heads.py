@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
@@ -21,6 +21,7 @@ from bot.components.spelling import Spelled
 # these), and a message is compared with all examples in a quarter of the time.
 DIRECTIONS = 192
 _FEW = 8  # vectors up to which one product each takes less than all in one, which copies the examples first
+_STRUCK_OFF = -2.0  # less than any cosine
 
 
 @dataclass(frozen=True)
@@ -61,36 +62,55 @@ class Neighbours:
     """Every example, to be compared with."""
 
     directions: np.ndarray  # one column each: those in which the examples differ most
-    examples: np.ndarray
+    examples: np.ndarray  # one column each: a product walks through memory once, from start to end
 
     @classmethod
     def of(cls, vectors: np.ndarray) -> Neighbours:
-        """Keeps the examples' sentence vectors, one row each."""
+        """Keeps the examples' sentence vectors, given one row each."""
         _, vectors_of_scatter = np.linalg.eigh(vectors.T @ vectors)  # in ascending order
         directions = np.ascontiguousarray(vectors_of_scatter[:, ::-1][:, :DIRECTIONS], dtype=np.float32)
-        return cls(directions, (vectors @ directions).astype(np.float32))
+        return cls(directions, np.ascontiguousarray((vectors @ directions).T, dtype=np.float32))
 
     def cosines(self, vectors: np.ndarray) -> np.ndarray:
         """One row a vector, one column an example; nearly -1 to 1."""
         turned = vectors @ self.directions
         if len(turned) > _FEW:
-            return turned @ self.examples.T
-        return np.stack([self.examples @ vector for vector in turned])
+            return turned @ self.examples
+        return np.stack([vector @ self.examples for vector in turned])
 
 
-def groups_of(labels: np.ndarray) -> list[np.ndarray | slice]:
-    """Where each label's examples are, the labels in alphabetical order; slices if they stand together."""
-    names, starts = np.unique(labels, return_index=True)
-    if np.all(labels[:-1] <= labels[1:]):
-        return [slice(start, end) for start, end in pairwise((*starts, len(labels)))]
-    return [np.flatnonzero(labels == name) for name in names]
+@dataclass(frozen=True)
+class Groups:
+    """Where each label's examples are, the labels in alphabetical order."""
+
+    starts: np.ndarray
+    sizes: np.ndarray
+    order: np.ndarray | None  # of the examples, so that a label's stand side by side; None: they do
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> Groups:
+        """`labels` has one for each example."""
+        _, starts, sizes = np.unique(np.sort(labels), return_index=True, return_counts=True)
+        in_order = bool(np.all(labels[:-1] <= labels[1:]))
+        return cls(starts, sizes, None if in_order else np.argsort(labels, kind="stable"))
+
+    @cached_property
+    def spans(self) -> list[slice]:
+        """Of each label, in that order."""
+        return [slice(start, start + size) for start, size in zip(self.starts, self.sizes, strict=True)]
 
 
-def closeness(cosines: np.ndarray, groups: Sequence[np.ndarray | slice], nearest: int) -> np.ndarray:
-    """One row a text, one column a group: the mean cosine, 0 to 1, to its `nearest` examples."""
-    means = []
-    for group in groups:
-        of_group = cosines[:, group]
-        kept = min(nearest, of_group.shape[1])
-        means.append(np.partition(of_group, -kept, axis=1)[:, -kept:].sum(axis=1) / kept)
-    return np.clip(np.stack(means, axis=1), 0.0, 1.0)
+def closeness(cosines: np.ndarray, groups: Groups, nearest: int) -> np.ndarray:
+    """One row a text, one column a group: the mean cosine, 0 to 1, to its `nearest` examples.
+
+    The nearest is found and struck off, then the next: far quicker than to sort.
+    """
+    left = cosines.copy() if groups.order is None else cosines[:, groups.order]
+    total = np.maximum.reduceat(left, groups.starts, axis=1)
+    for found in range(1, nearest):
+        for row in left:
+            row[[span.start + row[span].argmax() for span in groups.spans]] = _STRUCK_OFF
+        best = np.maximum.reduceat(left, groups.starts, axis=1)
+        total += np.where(groups.sizes > found, best, np.float32(0))
+    means = total / np.minimum(groups.sizes, nearest, dtype=np.float32)
+    return np.minimum(np.maximum(means, 0.0), 1.0)  # np.clip takes ten times as long on so few

@@ -22,12 +22,14 @@ from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.exceptions import RasaException
 
+from bot.components.plan import LOOK_UP
 from bot.components.times import spoken
 from bot.components.turns import Turn, context_of, script, turns_of
 from bot.domain.rule import Context, Decision
 from bot.domain.words import Button, Remark
 
 DECISION = "decision"  # the slot that the channel reads
+UTTERANCES = "utterances"  # the key in a prediction's metadata: all that is left to say
 # Rasa's own, typed as "/restart" in the shell. No customer gets there: the channel strips the slash.
 COMMANDS = {
     USER_INTENT_RESTART: ACTION_RESTART_NAME,
@@ -70,7 +72,10 @@ class TwoRepliesPolicy(Policy):
         rule_only_data: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> PolicyPrediction:
-        """The next action of the plan for this turn, with certainty, and the decision as a slot."""
+        """The next action of the plan for this turn, with certainty, and the decision as a slot.
+
+        Where the plan is words only, its metadata names all those to come: who reads it need not ask again.
+        """
         turns = turns_of(tracker.applied_events())
         if not turns:
             return self._certain(ACTION_LISTEN_NAME, domain, [])
@@ -81,12 +86,15 @@ class TwoRepliesPolicy(Policy):
         decision, actions = script(turn, context)
         rest = actions[len(turn.done) :]
         events = _changes(tracker, _noted(turn, context, decision))
-        return self._certain(rest[0] if rest else ACTION_LISTEN_NAME, domain, events)
+        known = None if LOOK_UP in rest else {UTTERANCES: rest}
+        return self._certain(rest[0] if rest else ACTION_LISTEN_NAME, domain, events, known)
 
-    def _certain(self, action: str, domain: Domain, events: list[Event]) -> PolicyPrediction:
+    def _certain(
+        self, action: str, domain: Domain, events: list[Event], metadata: dict[str, Any] | None = None
+    ) -> PolicyPrediction:
         probabilities = self._default_predictions(domain)
         probabilities[domain.index_for_action(action)] = 1.0
-        return self._prediction(probabilities, events=events)
+        return self._prediction(probabilities, events=events, action_metadata=metadata)
 
 
 def check(tracker: DialogueStateTracker) -> None:

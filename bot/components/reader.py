@@ -23,7 +23,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from bot.components.details import only_details
 from bot.components.featurizer import PARTS, vectors_of
-from bot.components.heads import Lines, Neighbours, closeness, groups_of
+from bot.components.heads import Groups, Lines, Neighbours, closeness
 from bot.components.mixed import Guess, Matter, matter_of, named, unanswered
 from bot.components.parts import is_question
 from bot.components.spelling import Spelling
@@ -53,14 +53,14 @@ class Model:
     tone: Lines | None  # None: no example is marked as upset
 
     @cached_property
-    def by_intent(self) -> list[np.ndarray | slice]:
+    def by_intent(self) -> Groups:
         """Where the neighbours of each intent are: side by side, which is quicker to look through."""
-        return groups_of(self.intents)
+        return Groups.of(self.intents)
 
     @cached_property
-    def by_tone(self) -> list[np.ndarray | slice]:
+    def by_tone(self) -> Groups:
         """Where the calm neighbours are, and the upset ones."""
-        return groups_of(self.tones)
+        return Groups.of(self.tones)
 
     @cached_property
     def _known_words(self) -> frozenset[str]:
@@ -250,7 +250,7 @@ class MessageReader(GraphComponent, IntentClassifier):
         texts = [message.get(TEXT), *(part.text for part in parts)]
         vectors = np.vstack([vectors_of([message]), *(part.vector for part in parts)])
         spelled = self._model.spelling.features(texts)
-        cosines = self._model.neighbours.cosines(vectors)
+        cosines = self._cosines(vectors)
         settings = self.config["topic"]
         close = closeness(cosines, self._model.by_intent, settings["nearest"])
         scores = self._model.topic.margins(vectors, spelled) + settings["closeness"] * close
@@ -260,6 +260,15 @@ class MessageReader(GraphComponent, IntentClassifier):
         if parts and upset >= self.config["tone"]["threshold"]:  # few messages are: the rest is spared this
             sorest = texts[1 + int(self._upset(vectors, spelled, cosines)[1:].argmax())]
         return Read(texts, scores, close, strange, upset, sorest)
+
+    def _cosines(self, vectors: np.ndarray) -> np.ndarray:
+        """To every example, one row a vector. The whole points where its parts do together, and its
+        cosines are theirs together, too: it needs no comparing of its own."""
+        if len(vectors) == 1:
+            return self._model.neighbours.cosines(vectors)
+        parts = vectors[1:]
+        of_parts = self._model.neighbours.cosines(parts)
+        return np.vstack([of_parts.sum(axis=0) / np.linalg.norm(parts.sum(axis=0)), of_parts])
 
     def _upset(self, vectors: np.ndarray, spelled: Any, cosines: np.ndarray) -> np.ndarray:
         """How upset each row is."""

@@ -15,10 +15,10 @@ class RecentTrackers(TrackerStore):
     """Keeps trackers as they are, in memory: Rasa's own store there writes each out and reads it back.
 
     Of more than `keep` (endpoints.yml) the one saved longest ago makes room. That only has to exceed
-    the turns read at once; the rest serves debugging.
+    the turns read at once; the rest serves debugging, and is more for the garbage collector to look through.
     """
 
-    def __init__(self, domain: Any, event_broker: Any = None, keep: int = 1000, **kwargs: Any) -> None:
+    def __init__(self, domain: Any, event_broker: Any = None, keep: int = 100, **kwargs: Any) -> None:
         super().__init__(domain, event_broker, **kwargs)
         self._keep = keep
         self._trackers: dict[str, DialogueStateTracker] = {}

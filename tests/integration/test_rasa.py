@@ -44,6 +44,15 @@ def test_whole_conversations_go_as_the_test_stories_say(model: Path, tmp_path: P
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
+def test_a_turn_is_read_and_answered_as_rasas_own_loop_would(model: Path):
+    done = run("-m", "tests.asked_once", model)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["differ"] == []
+    assert found["spoken"] > 50
+    assert found["turns"] - found["spoken"] > 20  # some are for a person, or need no answer
+
+
 def test_a_turn_costs_rasa_no_more_than_it_did(model: Path):
     """Counts, not times. A regression shows as one more call, or as a fifth more functions called."""
     done = run("-m", "tests.turn_cost", model)
@@ -54,11 +63,11 @@ def test_a_turn_costs_rasa_no_more_than_it_did(model: Path):
     assert "10023" in order["said"]
     for cost in (question, order):
         assert cost["encoder"] == 1  # all parts of a message at once
-        assert cost["graph"] == 4  # reading; that it is a bot; the answer; to listen
+        assert cost["graph"] == 2  # reading, deciding
     assert question.get("action server", 0) == 0
     assert order["action server"] == 1
-    assert question["functions"] < 5_300  # 4,409 when this was written
-    assert order["functions"] < 6_600  # 5,504
+    assert question["functions"] < 1_800  # 1,478 when this was written
+    assert order["functions"] < 2_650  # 2,194
 
 
 def test_a_change_of_any_input_trains_anew_and_no_change_does_not(tmp_path: Path):

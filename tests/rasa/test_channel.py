@@ -1,6 +1,14 @@
+import gc
 import unittest
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from bot.components.channel import MAX_CHARS, Collected, Incoming, buttons, joined, plain
+from rasa.engine.constants import PLACEHOLDER_MESSAGE
+from rasa.shared.nlu.training_data.message import Message
+
+from bot.components import language
+from bot.components.channel import MAX_CHARS, Collected, Incoming, buttons, joined, plain, settle_in
 from bot.domain.rule import Context
 
 
@@ -44,6 +52,30 @@ class Requests(unittest.TestCase):
         ):
             with self.subTest(body), self.assertRaisesRegex(ValueError, word):
                 Incoming.from_body(body)
+
+
+class Model:
+    """As Rasa's processor, its archive gone, and its graph: finds nothing in a text."""
+
+    model_path = Path("gone.tar.gz")
+    model_metadata = SimpleNamespace(nlu_target="reading")
+
+    def __init__(self) -> None:
+        self.graph_runner, self.read = self, list[str]()
+
+    def run(self, inputs: dict[str, Any], targets: list[str]) -> dict[str, Any]:
+        self.read += [message.text for message in inputs[PLACEHOLDER_MESSAGE]]
+        return {target: [Message.build(self.read[-1])] for target in targets}
+
+
+class Starts(unittest.TestCase):
+    def test_the_first_customer_waits_for_nothing_to_be_loaded(self) -> None:
+        self.addCleanup(gc.unfreeze)
+        model = Model()
+        settle_in(SimpleNamespace(processor=model))
+        assert model.read
+        assert language._identifier.cache_info().currsize == 1
+        assert gc.get_freeze_count() > 10_000  # looked through no more
 
 
 class Replies(unittest.TestCase):

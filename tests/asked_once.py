@@ -23,7 +23,7 @@ from rasa.utils.log_utils import configure_structlog
 
 from bench.judging import all_blind
 from bot.components.channel import Collected, Incoming
-from bot.components.taking import take
+from bot.components.taking import AT_ONCE, read_texts, take
 from bot.components.trackers import RecentTrackers
 from bot.domain.rule import Context
 from tests.turn_cost import ActionServer
@@ -53,6 +53,15 @@ async def both_ways(agent: Agent, turn: str, text: str, context: Context) -> lis
     ]
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two readings say the same; a batch's sums are rounded otherwise."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(abs(one - other) < 1e-4) if isinstance(one, float) else bool(one == other)
+
+
 async def outcome(agent: Agent, message: UserMessage) -> dict[str, Any]:
     """What a turn said, and what Rasa's tracker has of it."""
     tracker = await agent.tracker_store.retrieve(message.sender_id)
@@ -80,6 +89,12 @@ async def main() -> None:
         spoken += bool(once["said"])
         if once != loop:
             differ.append({"text": text, "once": once, "loop": loop})
+    for start in range(0, len(blind), AT_ONCE):
+        texts = blind[start : start + AT_ONCE]
+        for text, read in zip(texts, read_texts(texts, agent.processor), strict=True):
+            alone = await agent.parse_message(text)
+            if not same(read, alone):
+                differ.append({"text": text, "in a batch": read, "alone": alone})
     print(json.dumps({"turns": turns, "spoken": spoken, "differ": differ}, default=str))
 
 

@@ -25,7 +25,7 @@ from sanic.response import HTTPResponse, json
 from bot.components.featurizer import encoded
 from bot.components.language import language_of
 from bot.components.plan import ANSWERS, AUTOMATED, READS_ON, in_a_row
-from bot.components.taking import read_text, take
+from bot.components.taking import Together, read_text, take
 from bot.components.times import spoken
 from bot.components.turns import CONTEXT
 from bot.domain.rule import Context
@@ -133,7 +133,7 @@ class TurnInput(InputChannel):
 
     def blueprint(self, on_new_message: Handler) -> Blueprint:
         """Called by Rasa as its server starts."""
-        routes = Blueprint("turn_webhook")
+        routes, together = Blueprint("turn_webhook"), Together()
 
         @routes.listener("after_server_start")
         async def started(app: Sanic, _loop: Any) -> None:
@@ -155,6 +155,8 @@ class TurnInput(InputChannel):
             if agent is None or not agent.is_ready():
                 return json({"error": "The model isn't loaded yet."}, status=503)
             message = incoming.message(Collected())
+            if message.parse_data is None:
+                message.parse_data = await together.read(message.text, agent.processor)
             decision = await take(message, agent)
             if decision is None:
                 return json({"error": "The turn couldn't be decided; see Rasa's log."}, status=500)

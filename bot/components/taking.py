@@ -8,6 +8,8 @@ what it names is said, each sentence by Rasa's own action. Policy, responses and
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from rasa.core.actions.action import ActionBotResponse
@@ -26,7 +28,48 @@ from bot.components.look_up import facts_for
 from bot.components.policy import DECISION, UTTERANCES
 from bot.components.turns import FACTS
 
+TURNS_OF_THE_LOOP = 3  # what has arrived is parsed, and its request's task has begun
+AT_ONCE = 8  # more would keep the first of them waiting
 _NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
+
+
+class Together:
+    """Reads in one go what waits at the same time: the encoder takes half as long over each of several."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, asyncio.Future[dict[str, Any]]]] = []
+
+    async def read(self, text: str, processor: MessageProcessor) -> dict[str, Any]:
+        """As `read_text`, with others that came meanwhile. Raises what reading this text raises."""
+        found: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((text, found))
+        for _ in range(TURNS_OF_THE_LOOP):
+            await asyncio.sleep(0)
+        if not found.done():
+            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            self._read(batch, processor)
+        return await found
+
+    @staticmethod
+    def _read(batch: list[tuple[str, asyncio.Future[dict[str, Any]]]], processor: MessageProcessor) -> None:
+        try:
+            readings: list[Any] = read_texts([text for text, _ in batch], processor)
+        except Exception:  # each gets its own
+            readings = [_tried(text, processor) for text, _ in batch]
+        for (_, found), reading in zip(batch, readings, strict=True):
+            if found.done():
+                continue  # whoever asked has hung up
+            if isinstance(reading, Exception):
+                found.set_exception(reading)
+            else:
+                found.set_result(reading)
+
+
+def _tried(text: str, processor: MessageProcessor) -> dict[str, Any] | Exception:
+    try:
+        return read_text(text, processor)
+    except Exception as error:
+        return error
 
 
 async def take(message: UserMessage, agent: Agent) -> dict[str, Any] | None:
@@ -53,11 +96,16 @@ async def take(message: UserMessage, agent: Agent) -> dict[str, Any] | None:
 
 def read_text(text: str, processor: MessageProcessor) -> dict[str, Any]:
     """What Rasa's `parse_message` gives."""
-    target, message = processor.model_metadata.nlu_target, UserMessage(text)
-    tracker = DialogueStateTracker.from_events(message.sender_id, [])
-    inputs = {PLACEHOLDER_MESSAGE: [message], PLACEHOLDER_TRACKER: tracker}
-    [found] = graph_of(processor).run(inputs, [target])[target]
-    return {**_NOTHING_READ, **found.as_dict(only_output_properties=True)}
+    return read_texts([text], processor)[0]
+
+
+def read_texts(texts: Sequence[str], processor: MessageProcessor) -> list[dict[str, Any]]:
+    """As `read_text`, several in one run of the graph."""
+    target, messages = processor.model_metadata.nlu_target, [UserMessage(text) for text in texts]
+    tracker = DialogueStateTracker.from_events(messages[0].sender_id, [])
+    inputs = {PLACEHOLDER_MESSAGE: messages, PLACEHOLDER_TRACKER: tracker}
+    found = graph_of(processor).run(inputs, [target])[target]
+    return [{**_NOTHING_READ, **message.as_dict(only_output_properties=True)} for message in found]
 
 
 def _decided(tracker: DialogueStateTracker, processor: MessageProcessor) -> PolicyPrediction:

@@ -1,17 +1,20 @@
 """The bot process: everything is wired together here, and nowhere else."""
 
 import asyncio
+import gc
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import accounts, courtesy, delivery, feedback, inbox, live, operations, retention, turns
+from bot import accounts, courtesy, delivery, feedback, inbox, operations, retention, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
@@ -121,7 +124,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         max_age=600,
     )
     app.mount("/desk/static", static)
-    app.add_route("/webhooks/messenger", webhooks.receive, methods=["POST"])
+    app.router.routes.extend([*web.ROUTES, webhooks.ROUTE])
     for router in (
         web.router,
         webhooks.router,
@@ -146,6 +149,24 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     app.add_exception_handler(ReplyTwiceError, _our_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
     return app
+
+
+class Server(uvicorn.Server):
+    """Serves the application; when it ends, so do the streams that are open."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Also tells the garbage collector that what is here now stays."""
+        await super().startup(sockets)
+        gc.freeze()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Waits for the requests in hand; a stream would never end by itself."""
+        self._hub.close()
+        await super().shutdown(sockets)
 
 
 class Jobs:
@@ -310,9 +331,8 @@ async def _healthz() -> dict[str, str]:
 async def _readyz(request: Request) -> Response:
     """Ready: the database answers and so does the brain."""
     services: Services = request.app.state.services
-    await run_in_threadpool(live.newest, services.store)  # or StoreDown, which is a 503 too
+    troubles = await run_in_threadpool(_troubles, services)  # or StoreDown, which is a 503 too
     ready = await services.brain.is_ready()
-    troubles = await run_in_threadpool(_troubles, services)
     return JSONResponse(
         {"ready": ready, "brain": ready, "accounts_in_trouble": troubles}, status_code=200 if ready else 503
     )

@@ -184,9 +184,10 @@ def a_day(shop: Shop) -> None:
     visitor = web.Visitor("t5")
     web.history(visitor, services)
     web._status_now(services, visitor)
-    live.since(store, live.newest(store) - 5, "web/t1")
-    live.since(store, live.newest(store) - 5)
-    live.has_gap(store, 1)
+    with store.read() as session:
+        live.since(session, live.newest(session) - 5, "web/t1")
+        live.since(session, live.newest(session) - 5)
+        live.has_gap(session, 1)
     shop.takes("anna", "t3")
     shop.answers("anna", "I'm here.", "t3")
     with store.read() as session:

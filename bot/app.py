@@ -47,6 +47,7 @@ from bot.domain.errors import (
     StoreDown,
 )
 from bot.live import Hub
+from bot.look import look
 from bot.middleware import Guard
 from bot.services import Services, utc_now
 from bot.settings import ROOT, Settings
@@ -55,7 +56,7 @@ from bot.store.news import News, Work
 from bot.widget import routes as widget
 from bot.wire import Wire
 
-POLL = 0.5  # seconds between two looks of a kind of worker, for what nobody rang for: a process that died
+POLL = 0.5  # seconds between two looks for what nobody rang for: a process that died
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
 IDLE_POLL = 30.0  # seconds between two looks for conversations that ended by silence
 CARE_POLL = 1.0  # seconds between two looks for promises to make and conversations to give away
@@ -177,9 +178,10 @@ class Jobs:
     """
 
     def __init__(self, hub: Hub) -> None:
-        self._bells = {work: Bell() for work in Work if work is not Work.LIVE}
+        self._bells: dict[Work, Bell] = {work: Bell() for work in Work if work is not Work.LIVE}
         self._hub = hub
         self._brain_ready = False
+        self._people = True  # wait or are at work, as far as we know
         self._stopping = False
 
     def hear(self, told: frozenset[News]) -> None:
@@ -195,12 +197,13 @@ class Jobs:
     async def running(self, services: Services, graph: Graph) -> AsyncIterator[None]:
         """Runs every job; at the end lets each finish the step in hand."""
         bells, crew = self._bells, services.settings.workers
-        steps: list[tuple[Step, Bell, int, float]] = [
-            (self._filing(services), bells[Work.INBOX], 1, POLL),
-            (self._turns(services), bells[Work.TURN], crew, POLL),
-            (self._sending(services, graph), bells[Work.OUTBOX], crew, POLL),
-            (self._being_kind(services, graph), bells[Work.COURTESY], 1, POLL),
-            (lambda: feedback.ask(services, graph), Bell(), 1, CARE_POLL),
+        steps: list[tuple[Step, Bell, int, float | None]] = [
+            (self._looking(services), Bell(), 1, POLL),
+            (self._filing(services), bells[Work.INBOX], 1, None),
+            (self._turns(services), bells[Work.TURN], crew, None),
+            (self._sending(services, graph), bells[Work.OUTBOX], crew, None),
+            (self._being_kind(services, graph), bells[Work.COURTESY], 1, None),
+            (self._asking(services, graph), Bell(), 1, CARE_POLL),
             (self._care(services), Bell(), 1, CARE_POLL),
             (self._settings(services), Bell(), 1, SETTINGS_POLL),
             (self._closing(services), Bell(), 1, IDLE_POLL),
@@ -214,7 +217,7 @@ class Jobs:
             for step, bell, count, _ in steps
             for _ in range(count)
         ]
-        polls = [asyncio.create_task(self._poll(bell, pause)) for _, bell, _, pause in steps]
+        polls = [asyncio.create_task(self._poll(bell, pause)) for _, bell, _, pause in steps if pause]
         yield
         self._stopping = True
         watch.cancel()
@@ -232,6 +235,19 @@ class Jobs:
         while True:
             bell.ring()
             await asyncio.sleep(pause)
+
+    def _looking(self, services: Services) -> Step:
+        """Rings for whoever may have something to do that nobody rang for."""
+
+        async def step() -> bool:
+            seen = await run_in_threadpool(look, services.store, services.clock())
+            for work in seen.work:
+                self._bells[work].ring()
+            self._hub.seen(seen.newest_event)
+            self._people = seen.people
+            return False
+
+        return step
 
     def _filing(self, services: Services) -> Step:
         async def step() -> bool:
@@ -266,6 +282,12 @@ class Jobs:
 
         return step
 
+    def _asking(self, services: Services, graph: Graph) -> Step:
+        async def step() -> bool:
+            return bool(services.care.privacy_url) and await feedback.ask(services, graph)
+
+        return step
+
     def _closing(self, services: Services) -> Step:
         async def step() -> bool:
             idle = services.settings.idle
@@ -282,6 +304,8 @@ class Jobs:
 
     def _care(self, services: Services) -> Step:
         async def step() -> bool:
+            if not self._people:
+                return False
             promised = await run_in_threadpool(promises.tend, services)
             moved = await run_in_threadpool(routing.work, services)
             return bool(promised or moved)

@@ -27,7 +27,6 @@ from bot.store.engine import Store
 from bot.store.news import add_event, late_events
 from bot.store.tables import Conversation, Event, Identity, Message
 
-POLL_SECONDS = 0.5  # how soon a commit of another process is seen; our own wake us at once
 BATCH = 500
 BACKLOG = 200  # events that are kept for a page that reads slowly; beyond, it looks into the table
 
@@ -229,6 +228,11 @@ class Hub:
         """Looks for new events now. Safe from any thread."""
         self._news.ring()
 
+    def seen(self, newest_event: int) -> None:
+        """Looks if this is news: for what another process committed. Called on the event loop."""
+        if self._last is not None and newest_event > self._last:
+            self._news.ring()
+
     def close(self) -> None:
         """Ends every stream: the server ends."""
         self._is_closed = True
@@ -242,15 +246,16 @@ class Hub:
         fresh: list[Happened] = []
         while True:
             if len(fresh) < BATCH:
-                await self._news.wait(POLL_SECONDS)
+                await self._news.wait()
             if not self._followers:
                 self._last = None
                 continue
             try:
                 last = await self._set_out()
                 fresh = await run_in_threadpool(self._since, last)
-            except StoreDown:
-                continue  # the database is away for a moment: the next look gets them
+            except StoreDown:  # for a moment: the next look gets them
+                fresh = []
+                continue
             for happened in fresh:
                 self._last = happened.id
                 for stream in (happened.stream, None):

@@ -106,8 +106,6 @@ def looks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_nobody_looks_while_nobody_follows_and_who_comes_then_is_told_everything(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(live, "POLL_SECONDS", 0.01)
-
     async def test() -> None:
         looked = looks(shop, monkeypatch)
         async with running(shop) as hub:
@@ -151,5 +149,22 @@ def test_a_quiet_page_is_told_so_and_every_page_ends_with_the_server(shop: Shop)
             assert await end == "ended"
             assert await anext(quiet, "ended") == "ended"
             assert await anext(hub.follow(0), "ended") == "ended", "who comes too late isn't kept, either"
+
+    run(test)
+
+
+def test_what_another_process_committed_is_told_once_somebody_has_seen_it(shop: Shop):
+    async def test() -> None:
+        hub = Hub(shop.store)  # nobody tells it of commits
+        task = asyncio.create_task(hub.run())
+        mina = one_by_one(hub.follow(0, "web/mina"))
+        await asyncio.to_thread(shop.writes, "0")
+        await take(mina, 1)
+        await asyncio.to_thread(shop.writes, "1")
+        hub.seen(shop.events()[-1].id)
+        assert [h.payload["text"] for h in await take(mina, 1)] == ["1"]
+        await mina.aclose()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     run(test)

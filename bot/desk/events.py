@@ -9,7 +9,6 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header, Query, Request
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from bot import live, sse
@@ -22,7 +21,10 @@ from bot.services import Services
 from bot.store.tables import Conversation
 
 RECHECK_SECONDS = 15.0  # how long a stream may outlive its session
-_HOLDER = sa.select(Conversation.agent_id).where(Conversation.id == sa.bindparam("conversation"))
+_HELD = sa.select(Conversation.id).where(
+    Conversation.id.in_(sa.bindparam("conversations", expanding=True)),
+    Conversation.agent_id == sa.bindparam("agent"),
+)
 router = APIRouter(prefix="/desk", include_in_schema=False)
 
 
@@ -69,9 +71,10 @@ async def _stream(
             if not happened:
                 yield sse.PING
                 continue
-            views = await run_in_threadpool(_views, services, reader, happened)
-            told = (sse.event("changed", json.dumps(view), id_) for id_, view in views)
-            for piece in sse.joined(told):
+            asked = {change.conversation_id for change in happened if _is_customers(change)}
+            mine = await run_in_threadpool(_held, services, reader, asked) if asked else set()
+            views = ((change.id, _view(change, change.conversation_id in mine)) for change in happened)
+            for piece in sse.joined(sse.event("changed", json.dumps(view), id_) for id_, view in views):
                 yield piece
 
 
@@ -80,26 +83,22 @@ def _newest(services: Services) -> int:
         return live.newest(session)
 
 
-def _views(
-    services: Services, reader: api.Caller, changes: list[live.Happened]
-) -> list[tuple[int, dict[str, int | str | bool | None]]]:
-    """Each event's id, and what the page is told of it.
+def _view(change: live.Happened, is_mine: bool) -> dict[str, int | str | bool | None]:
+    """`author` is set when somebody wrote, `state` when that is new, `mine` when a customer wrote to the
+    reader. What was written is fetched with the page."""
+    author, state = change.payload.get("author"), change.payload.get("state")
+    mine = is_mine and _is_customers(change)
+    return {"conversation": change.conversation_id, "author": author, "state": state, "mine": mine}
 
-    `author` is set when somebody wrote, `state` when that is new, `mine` when a customer wrote to the reader.
-    What was written is fetched with the page.
-    """
-    told = []
+
+def _is_customers(change: live.Happened) -> bool:
+    return change.payload.get("author") == Author.CUSTOMER.value
+
+
+def _held(services: Services, reader: api.Caller, conversation_ids: set[int]) -> set[int]:
+    """Which of these the reader holds."""
     with services.store.read() as session:
-        for change in changes:
-            author, state = change.payload.get("author"), change.payload.get("state")
-            mine = author == Author.CUSTOMER.value and _holder(session, change) == reader.agent.id
-            view = {"conversation": change.conversation_id, "author": author, "state": state, "mine": mine}
-            told.append((change.id, view))
-    return told
-
-
-def _holder(session: Session, change: live.Happened) -> int | None:
-    return session.scalar(_HOLDER, {"conversation": change.conversation_id})
+        return {*session.scalars(_HELD, {"agent": reader.agent.id, "conversations": [*conversation_ids]})}
 
 
 def _is_logged_in(services: Services, token: str) -> bool:

@@ -6,6 +6,7 @@ import getpass
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bot.store.engine import Store
 
 WRONG_SETTING = 2  # exit codes: a wrong setting or call
+STARTUP_FAILED = 3  # as uvicorn's own
 FAILED = 1  # what was asked for can't be done
 PATIENCE = timedelta(seconds=60)  # nobody waits at the other end
 
@@ -90,7 +92,7 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
     import uvicorn  # noqa: PLC0415
 
     from bot import logs  # noqa: PLC0415
-    from bot.app import build  # noqa: PLC0415
+    from bot.app import Server, build  # noqa: PLC0415
     from bot.backup import serving  # noqa: PLC0415
     from bot.processes import check_port  # noqa: PLC0415
     from bot.rehearsal import rehearse  # noqa: PLC0415
@@ -101,7 +103,7 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
         app = build(settings)
         threading.Thread(target=rehearse, args=(app.state.services,), daemon=True).start()
         # No access log: the web chat's stream carries its token in the address.
-        uvicorn.run(
+        config = uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
@@ -110,6 +112,11 @@ def serve(settings: Settings, _options: argparse.Namespace) -> None:
             access_log=False,
             timeout_graceful_shutdown=3,
         )
+        server = Server(config, app.state.services.hub)
+        with suppress(KeyboardInterrupt):
+            server.run()
+        if not server.started:
+            raise SystemExit(STARTUP_FAILED)
 
 
 def rasa(settings: Settings, _options: argparse.Namespace) -> None:

@@ -1,17 +1,20 @@
 """The bot process: everything is wired together here, and nowhere else."""
 
 import asyncio
+import gc
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
-from bot import accounts, courtesy, delivery, feedback, inbox, live, operations, retention, turns
+from bot import accounts, courtesy, delivery, feedback, inbox, operations, retention, turns
 from bot.bell import Bell
 from bot.brain import Brain, Rasa
 from bot.channels import web, webhooks
@@ -44,6 +47,7 @@ from bot.domain.errors import (
     StoreDown,
 )
 from bot.live import Hub
+from bot.look import look
 from bot.middleware import Guard
 from bot.services import Services, utc_now
 from bot.settings import ROOT, Settings
@@ -52,7 +56,7 @@ from bot.store.news import News, Work
 from bot.widget import routes as widget
 from bot.wire import Wire
 
-POLL = 0.5  # seconds between two looks of a kind of worker, for what nobody rang for: a process that died
+POLL = 0.5  # seconds between two looks for what nobody rang for: a process that died
 STOP_SECONDS = 5.0  # for the steps in hand when the process ends
 IDLE_POLL = 30.0  # seconds between two looks for conversations that ended by silence
 CARE_POLL = 1.0  # seconds between two looks for promises to make and conversations to give away
@@ -121,7 +125,7 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
         max_age=600,
     )
     app.mount("/desk/static", static)
-    app.add_route("/webhooks/messenger", webhooks.receive, methods=["POST"])
+    app.router.routes.extend([*web.ROUTES, webhooks.ROUTE])
     for router in (
         web.router,
         webhooks.router,
@@ -148,6 +152,24 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     return app
 
 
+class Server(uvicorn.Server):
+    """Serves the application; when it ends, so do the streams that are open."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Also tells the garbage collector that what is here now stays."""
+        await super().startup(sockets)
+        gc.freeze()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Waits for the requests in hand; a stream would never end by itself."""
+        self._hub.close()
+        await super().shutdown(sockets)
+
+
 class Jobs:
     """What runs beside the server: filing, turns, delivery, and closing what fell silent.
 
@@ -156,9 +178,10 @@ class Jobs:
     """
 
     def __init__(self, hub: Hub) -> None:
-        self._bells = {work: Bell() for work in Work if work is not Work.LIVE}
+        self._bells: dict[Work, Bell] = {work: Bell() for work in Work if work is not Work.LIVE}
         self._hub = hub
         self._brain_ready = False
+        self._people = True  # wait or are at work, as far as we know
         self._stopping = False
 
     def hear(self, told: frozenset[News]) -> None:
@@ -175,13 +198,14 @@ class Jobs:
         """Runs every job; at the end lets each finish the step in hand."""
         bells, crew = self._bells, services.settings.workers
         courier = delivery.Courier(services, graph, crew)
-        steps: list[tuple[Step, Bell, int, float]] = [
-            (self._filing(services), bells[Work.INBOX], 1, POLL),
-            (self._turns(services, courier), bells[Work.TURN], crew, POLL),
-            (self._sending(services, graph), bells[Work.OUTBOX], crew, POLL),
-            (lambda: courtesy.greet(services, graph), bells[Work.COURTESY], crew, IDLE_POLL),
-            (self._being_kind(services, graph), Bell(), 1, POLL),
-            (lambda: feedback.ask(services, graph), Bell(), 1, CARE_POLL),
+        steps: list[tuple[Step, Bell, int, float | None]] = [
+            (self._looking(services), Bell(), 1, POLL),
+            (self._filing(services), bells[Work.INBOX], 1, None),
+            (self._turns(services, courier), bells[Work.TURN], crew, None),
+            (self._sending(services, graph), bells[Work.OUTBOX], crew, None),
+            (lambda: courtesy.greet(services, graph), bells[Work.GUEST], crew, None),
+            (self._being_kind(services, graph), bells[Work.COURTESY], 1, None),
+            (self._asking(services, graph), Bell(), 1, CARE_POLL),
             (self._care(services), Bell(), 1, CARE_POLL),
             (self._settings(services), Bell(), 1, SETTINGS_POLL),
             (self._closing(services), Bell(), 1, IDLE_POLL),
@@ -195,7 +219,7 @@ class Jobs:
             for step, bell, count, _ in steps
             for _ in range(count)
         ]
-        polls = [asyncio.create_task(self._poll(bell, pause)) for _, bell, _, pause in steps]
+        polls = [asyncio.create_task(self._poll(bell, pause)) for _, bell, _, pause in steps if pause]
         yield
         self._stopping = True
         watch.cancel()
@@ -214,6 +238,19 @@ class Jobs:
         while True:
             bell.ring()
             await asyncio.sleep(pause)
+
+    def _looking(self, services: Services) -> Step:
+        """Rings for whoever may have something to do that nobody rang for."""
+
+        async def step() -> bool:
+            seen = await run_in_threadpool(look, services.store, services.clock())
+            for work in seen.work:
+                self._bells[work].ring()
+            self._hub.seen(seen.newest_event)
+            self._people = seen.people
+            return False
+
+        return step
 
     def _filing(self, services: Services) -> Step:
         async def step() -> bool:
@@ -248,6 +285,12 @@ class Jobs:
 
         return step
 
+    def _asking(self, services: Services, graph: Graph) -> Step:
+        async def step() -> bool:
+            return bool(services.care.privacy_url) and await feedback.ask(services, graph)
+
+        return step
+
     def _closing(self, services: Services) -> Step:
         async def step() -> bool:
             idle = services.settings.idle
@@ -264,6 +307,8 @@ class Jobs:
 
     def _care(self, services: Services) -> Step:
         async def step() -> bool:
+            if not self._people:
+                return False
             promised = await run_in_threadpool(promises.tend, services)
             moved = await run_in_threadpool(routing.work, services)
             return bool(promised or moved)
@@ -313,9 +358,8 @@ async def _healthz() -> dict[str, str]:
 async def _readyz(request: Request) -> Response:
     """Ready: the database answers and so does the brain."""
     services: Services = request.app.state.services
-    await run_in_threadpool(live.newest, services.store)  # or StoreDown, which is a 503 too
+    troubles = await run_in_threadpool(_troubles, services)  # or StoreDown, which is a 503 too
     ready = await services.brain.is_ready()
-    troubles = await run_in_threadpool(_troubles, services)
     return JSONResponse(
         {"ready": ready, "brain": ready, "accounts_in_trouble": troubles}, status_code=200 if ready else 503
     )

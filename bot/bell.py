@@ -24,6 +24,9 @@ class Bell:
         """Wakes one waiter, now or in `delay` seconds. Safe from any thread."""
         if self._loop is None or self._loop.is_closed():
             return
+        if asyncio._get_running_loop() is self._loop:  # we are on it
+            self._loop.call_later(delay, self._ring) if delay > 0 else self._ring()
+            return
         try:
             if delay > 0:
                 self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._ring)
@@ -40,15 +43,15 @@ class Bell:
                 return
         self._rung = True
 
-    async def wait(self, seconds: float | None = None) -> None:
-        """Returns when it is this waiter's turn to look, at the latest after `seconds`."""
+    async def wait(self) -> None:
+        """Returns when it is this waiter's turn to look."""
         if self._rung:
             self._rung = False
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            await asyncio.wait((waiter,), timeout=seconds)
+            await waiter
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)

@@ -207,7 +207,7 @@ def _writes(
 def _greet(session: Session, item: InboxItem, identity_id: int, is_nameless: bool, now: datetime) -> None:
     """Has it shown at once that a message was seen, and that an answer is being made: the bot reads it."""
     guest = Guest(identity_id, item.account, item.thread, now, is_nameless)
-    news.tell(session, News(Work.COURTESY, guest=guest))
+    news.tell(session, News(Work.GUEST, guest=guest))
 
 
 def _written_at(item: InboxItem) -> datetime:

@@ -5,12 +5,14 @@ events gives the same as fetching anew.
 """
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+import json
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,18 +27,20 @@ from bot.store.engine import Store
 from bot.store.news import add_event, late_events
 from bot.store.tables import Conversation, Event, Identity, Message
 
-POLL_SECONDS = 0.5  # how soon a commit of another process is seen; our own wake us at once
 BATCH = 500
 BACKLOG = 200  # events that are kept for a page that reads slowly; beyond, it looks into the table
 
 
+_event = Event.__table__.c  # columns, and the payload as it is written: a page is sent it as it is
 _SINCE = (
-    sa.select(Event.id, Event.stream, Event.conversation_id, Event.kind, Event.payload)
-    .where(Event.id > sa.bindparam("after"))
-    .order_by(Event.id)
+    sa.select(_event.id, _event.stream, _event.conversation_id, _event.kind, sa.cast(_event.payload, sa.Text))
+    .where(_event.id > sa.bindparam("after"))
+    .order_by(_event.id)
     .limit(BATCH)
 )
-_SINCE_HERE = _SINCE.where(Event.stream == sa.bindparam("stream"))
+_SINCE_HERE = _SINCE.where(_event.stream == sa.bindparam("stream"))
+_NEWEST = sa.select(sa.func.max(_event.id))
+_OLDEST = sa.select(sa.func.min(_event.id))
 
 
 class Kind(StrEnum):
@@ -49,13 +53,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Happened:
-    """One event as a page gets it."""
+    """One event as a page gets it. `told` is its payload, in JSON."""
 
     id: int
     stream: str
     conversation_id: int
     kind: Kind
-    payload: dict[str, Any]
+    told: str
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """What happened, for whoever doesn't just pass it on."""
+        payload: dict[str, Any] = json.loads(self.told)
+        return payload
 
 
 def stream_of(account: str, thread: str) -> str:
@@ -139,36 +149,35 @@ def tell(
     add_event(session, {**values, "payload": payload, "at": at})
 
 
-def newest(store: Store) -> int:
+def newest(session: Session) -> int:
     """The id of the newest event; 0 if there is none."""
-    with store.read() as session:
-        return session.scalar(sa.select(sa.func.max(Event.id))) or 0
+    return session.scalar(_NEWEST) or 0
 
 
-def cursor(store: Store, last_event_id: str, after: int | None) -> int:
-    """Where a stream goes on: at `Last-Event-ID` if it is one of ours, else `after`, else from now on."""
+def position(last_event_id: str, after: int | None) -> int | None:
+    """Where a stream goes on: at `Last-Event-ID` if it is one of ours, else `after`; None: from now on."""
     if last_event_id.isascii() and last_event_id.isdigit():
         after = int(last_event_id)
-    return newest(store) if after is None else min(after, 2**62)
+    return after if after is None else min(after, 2**62)
 
 
-def has_gap(store: Store, after: int) -> bool:
+def has_gap(session: Session, after: int) -> bool:
     """Whether events after an id aren't kept any more: a page that goes on from there needs all anew."""
-    with store.read() as session:
-        oldest = session.scalar(sa.select(sa.func.min(Event.id)))
-    return after > 0 and oldest is not None and after + 1 < oldest
+    oldest = session.scalar(_OLDEST) if after > 0 else None
+    return oldest is not None and after + 1 < oldest
 
 
-def since(store: Store, after: int, stream: str | None = None) -> list[Happened]:
+def since(session: Session, after: int, stream: str | None = None) -> list[Happened]:
     """Up to `BATCH` events after an id, oldest first, of one stream or of all."""
-    query = _SINCE if stream is None else _SINCE_HERE
-    with store.read() as session:
-        return [
-            Happened(event_id, its, conversation_id, Kind(kind), payload)
-            for event_id, its, conversation_id, kind, payload in session.execute(
-                query, {"after": after, "stream": stream}
-            )
-        ]
+    found = (
+        session.execute(_SINCE, {"after": after})
+        if stream is None
+        else session.execute(_SINCE_HERE, {"after": after, "stream": stream})
+    )
+    return [
+        Happened(event_id, its, conversation_id, Kind(kind), told)
+        for event_id, its, conversation_id, kind, told in found
+    ]
 
 
 class Follower:
@@ -176,7 +185,8 @@ class Follower:
 
     def __init__(self) -> None:
         self.is_behind = False  # more happened than it was kept for
-        self._waiting: deque[Happened] = deque()
+        self.has_left = False
+        self._waiting: list[Happened] = []
         self._news = asyncio.Event()
 
     def take(self, happened: Happened) -> None:
@@ -187,15 +197,28 @@ class Follower:
             self._waiting.append(happened)
         self._news.set()
 
-    async def next(self) -> Happened | None:
-        """The next that happened; None when the page has to look what it missed."""
-        while not self._waiting:
-            if self.is_behind:
-                self.is_behind = False
-                return None
-            self._news.clear()
-            await self._news.wait()
-        return self._waiting.popleft()
+    def leave(self) -> None:
+        """Ends what the page is told: it is closed, or the server ends."""
+        self.has_left = True
+        self._news.set()
+
+    async def next(self, quiet: float | None = None) -> list[Happened] | None:
+        """All that happened meanwhile, once something has, or nothing after so many seconds.
+
+        None when the page has to look what it missed, or has left.
+        """
+        try:
+            async with asyncio.timeout(quiet):
+                while not (self._waiting or self.is_behind or self.has_left):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return []
+        if not self._waiting or self.has_left:
+            self.is_behind = False
+            return None
+        happened, self._waiting = self._waiting, []
+        return happened
 
 
 class Hub:
@@ -205,51 +228,112 @@ class Hub:
         self._store = store
         self._followers: defaultdict[str | None, set[Follower]] = defaultdict(set)  # by stream; None: all
         self._news = Bell()
+        self._last: int | None = None  # what has been handed out; None: nobody follows, nobody looks
+        self._setting_out = asyncio.Lock()
+        self._is_closed = False
 
     def wake(self) -> None:
         """Looks for new events now. Safe from any thread."""
         self._news.ring()
 
+    def seen(self, newest_event: int) -> None:
+        """Looks if this is news: for what another process committed. Called on the event loop."""
+        if self._last is not None and newest_event > self._last:
+            self._news.ring()
+
+    def close(self) -> None:
+        """Ends every stream: the server ends."""
+        self._is_closed = True
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.leave()
+
     async def run(self) -> None:
         """Runs until cancelled."""
         self._news.hang()
-        last = await run_in_threadpool(newest, self._store)
         fresh: list[Happened] = []
         while True:
             if len(fresh) < BATCH:
-                await self._news.wait(POLL_SECONDS)
+                await self._news.wait()
+            if not self._followers:
+                self._last = None
+                continue
             try:
-                fresh = await run_in_threadpool(since, self._store, last)
-            except StoreDown:
-                continue  # the database is away for a moment: the next look gets them
+                last = await self._set_out()
+                fresh = await run_in_threadpool(self._since, last)
+            except StoreDown:  # for a moment: the next look gets them
+                fresh = []
+                continue
             for happened in fresh:
-                last = happened.id
+                self._last = happened.id
                 for stream in (happened.stream, None):
                     for follower in self._followers.get(stream, ()):
                         follower.take(happened)
 
-    async def follow(self, after: int, stream: str | None = None) -> AsyncIterator[Happened]:
-        """Every event after an id as it happens, of one stream or (None) of all."""
-        with self._listening(stream) as follower:
-            while True:
-                while fresh := await run_in_threadpool(since, self._store, after, stream):
-                    for happened in fresh:
-                        yield happened
-                        after = happened.id
-                    if len(fresh) < BATCH:
-                        break  # what has happened meanwhile comes from the hub
-                while told := await follower.next():
-                    if told.id > after:
-                        after = told.id
-                        yield told
+    async def _set_out(self) -> int:
+        """Where the next look begins: now, if nobody has followed. Raises StoreDown."""
+        if self._last is None:
+            async with self._setting_out:
+                if self._last is None:
+                    self._last = await run_in_threadpool(self._newest)
+        return self._last
 
-    @contextmanager
-    def _listening(self, stream: str | None) -> Iterator[Follower]:
-        follower = Follower()
-        self._followers[stream].add(follower)
+    def _newest(self) -> int:
+        with self._store.read() as session:
+            return newest(session)
+
+    def _since(self, after: int, stream: str | None = None) -> list[Happened]:
+        with self._store.read() as session:
+            return since(session, after, stream)
+
+    async def follow(
+        self, after: int, stream: str | None = None, page: Follower | None = None, quiet: float | None = None
+    ) -> AsyncGenerator[list[Happened]]:
+        """Every event after an id as it happens, of one stream or (None) of all.
+
+        What has happened meanwhile comes together, and nothing after so many seconds of quiet. It ends when
+        the `page` leaves or the server ends. Raises StoreDown.
+        """
+        page = page or Follower()
+        async with self.listening(page, stream):
+            page.is_behind = True  # until it has looked what there is
+            async for happened in self.told(page, after, stream, quiet):
+                yield happened
+
+    async def told(
+        self, page: Follower, after: int, stream: str | None, quiet: float | None
+    ) -> AsyncGenerator[list[Happened]]:
+        """See `follow`: for a page that listens already."""
+        while not page.has_left:
+            happened = await page.next(quiet)
+            while happened is None and not page.has_left:  # it looks
+                missed = await run_in_threadpool(self._since, after, stream)
+                if missed:
+                    after = missed[-1].id
+                    yield missed
+                if len(missed) < BATCH:
+                    break  # what has happened meanwhile comes from the hub
+            if happened is None:
+                continue
+            news = [one for one in happened if one.id > after]
+            if news:
+                after = news[-1].id
+            if news or not happened:
+                yield news
+
+    @asynccontextmanager
+    async def listening(self, page: Follower, stream: str | None) -> AsyncIterator[None]:
+        """Meanwhile the page is handed what happens; what had happened before it has to look for itself.
+
+        Raises StoreDown.
+        """
+        self._followers[stream].add(page)
         try:
-            yield follower
+            if self._is_closed:
+                page.leave()
+            await self._set_out()
+            yield
         finally:
-            self._followers[stream].discard(follower)
+            self._followers[stream].discard(page)
             if not self._followers[stream]:
                 del self._followers[stream]

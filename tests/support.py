@@ -21,6 +21,7 @@ import sqlalchemy as sa
 import uvicorn
 
 from bot import inbox, live, turns
+from bot.app import Server as WebServer
 from bot.app import build
 from bot.brain import Reading as Read
 from bot.desk import agents
@@ -238,7 +239,8 @@ class Shop:
         return message
 
     def events(self) -> list[live.Happened]:
-        return live.since(self.store, 0)
+        with self.store.read() as session:
+            return live.since(session, 0)
 
 
 class Server:
@@ -250,7 +252,7 @@ class Server:
         self.app = build(settings, self.brain)
         self.services: Services = self.app.state.services
         config = uvicorn.Config(self.app, port=0, log_config=None, timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = WebServer(config, self.services.hub)
         self._thread = threading.Thread(target=self._server.run)
 
     def __enter__(self) -> "Server":

@@ -9,21 +9,24 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from sqlalchemy.orm import Session
-from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
-from bot import inbox, live, ratings
+from bot import inbox, live, ratings, sse
+from bot.channels import plain
 from bot.domain.errors import BadInput, NotAllowed, NotFound, NotLoggedIn
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.texts import is_text
@@ -42,7 +45,17 @@ SESSION_AGE = timedelta(days=30)
 # Of a session with an identity: then the page opens another, which one whose customer has logged out can't.
 # The signature itself holds as long as CHAT_IDENTITY_SECRET does: there is no time in it.
 IDENTITY_AGE = timedelta(days=1)
-PING_SECONDS = 15  # keeps proxies from closing a quiet stream
+_identity = Identity.__table__.c
+_IDENTITY = sa.select(_identity.id).where(
+    _identity.account == ACCOUNT, _identity.thread == sa.bindparam("thread")
+)
+_NEWEST = (
+    sa.select(Conversation)
+    .where(Conversation.identity_id == sa.bindparam("identity"))
+    .order_by(Conversation.id.desc())
+    .limit(1)
+)
+_AFTER: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=0)])
 
 router = APIRouter(prefix="/api/chat", tags=["web chat"])
 
@@ -96,12 +109,6 @@ class SessionIn(BaseModel):
     identity: IdentityIn | None = None
 
 
-class SessionOut(BaseModel):
-    """The token for every other call."""
-
-    token: str
-
-
 class MessageIn(BaseModel):
     """`client_id` is the page's own id of the message: sent again, nothing is stored twice."""
 
@@ -131,19 +138,14 @@ class RatingIn(BaseModel):
         return storable(value)
 
 
-class MessageOut(BaseModel):
-    """The id of the stored message."""
-
-    id: str
-
-
-@router.post("/sessions", status_code=201)
-def open_session(body: SessionIn, services: Shared) -> SessionOut:
-    """Opens a session; 403 when the shop's signature is wrong."""
+async def open_session(request: Request) -> JSONResponse:
+    """POST `/sessions`: opens a session, 201 and its token; 403 when the shop's signature is wrong."""
+    services, body = await services_of(request), plain.checked(SessionIn, await plain.body_of(request))
     visitor = Visitor("s:" + secrets.token_urlsafe(24))
     if body.identity:
         visitor = _vouched(services.settings, body.identity)
-    return SessionOut(token=_signer(services.settings).dumps([visitor.thread, visitor.email, visitor.name]))
+    token = _signer(services.settings.secret_key).dumps([visitor.thread, visitor.email, visitor.name])
+    return JSONResponse({"token": token}, status_code=201)
 
 
 async def visitor_of(
@@ -151,11 +153,11 @@ async def visitor_of(
     authorization: Annotated[str, Header()] = "",
     token: Annotated[str, Query()] = "",
 ) -> Visitor:
-    """Reads the bearer token, or `?token=` where a browser can't send headers."""
+    """Reads the bearer token, or `?token=` where a browser can't send headers. Raises NotLoggedIn."""
     scheme, _, bearer = authorization.partition(" ")
     given = bearer.strip() if scheme.lower() == "bearer" else token
     try:
-        data, signed_at = _signer(services.settings).loads(given, return_timestamp=True)
+        data, signed_at = _signer(services.settings.secret_key).loads(given, return_timestamp=True)
     except BadSignature:
         raise NotLoggedIn("This chat session isn't valid any more; open a new one.") from None
     visitor, age = Visitor(*data), services.clock() - signed_at  # less than 0 once the clock was set back
@@ -169,10 +171,16 @@ async def visitor_of(
 Caller = Annotated[Visitor, Depends(visitor_of)]
 
 
-@router.post("/messages", status_code=202)
-async def receive(body: MessageIn, visitor: Caller, services: Shared, response: Response) -> MessageOut:
-    """Stores a message: 202, or 200 and the same id if it was stored before."""
-    now = services.clock()
+async def _caller(request: Request, services: Services) -> Visitor:
+    given = request.headers.get("authorization", ""), request.query_params.get("token", "")
+    return await visitor_of(services, *given)
+
+
+async def receive(request: Request) -> JSONResponse:
+    """POST `/messages`: stores a message; 202, or 200 and the same id if it was stored before."""
+    services, given = await services_of(request), await plain.body_of(request)
+    visitor = await _caller(request, services)
+    body = plain.checked(MessageIn, given)
     message = inbox.Incoming(
         channel=Channel.WEB,
         account=ACCOUNT,
@@ -186,11 +194,10 @@ async def receive(body: MessageIn, visitor: Caller, services: Shared, response: 
             "email": visitor.email,
             "name": visitor.name,
         },
-        at=now,
+        at=services.clock(),
     )
-    if not await services.intake.take([message]):
-        response.status_code = 200
-    return MessageOut(id=message.public_id)
+    fresh = await services.intake.take([message])
+    return JSONResponse({"id": message.public_id}, status_code=202 if fresh else 200)
 
 
 @router.post("/rating")
@@ -206,65 +213,120 @@ def rate(body: RatingIn, visitor: Caller, services: Shared) -> dict[str, Any]:
         return {"rating": ratings.view(session, conversation, enabled, now)}
 
 
-@router.get("/messages")
-def history(visitor: Caller, services: Shared) -> dict[str, Any]:
+async def get_history(request: Request) -> JSONResponse:
+    """GET `/messages`: see `history`."""
+    services = await services_of(request)
+    visitor = await _caller(request, services)
+    return JSONResponse(await run_in_threadpool(history, visitor, services))
+
+
+def history(visitor: Visitor, services: Services) -> dict[str, Any]:
     """What was said so far, oldest first, the state, and the cursor to follow events from."""
-    cursor = live.newest(services.store)  # before the messages: an event may repeat one, never skip it
     with services.store.read() as session:
-        identity = queries.find_identity(session, ACCOUNT, visitor.thread)
-        messages = _messages(session, identity) if identity else []
-        pending = inbox.unfiled(session, ACCOUNT, visitor.thread)
-        known = {message.public_id for message in messages}
+        cursor = live.newest(session)  # before the messages: an event may repeat one, never skip it
+        identity = _identity_of(session, visitor)
         return {
-            "messages": [live.message_view(m) for m in messages]
-            + [_pending_view(item) for item in pending if item.public_id not in known],
+            "messages": _said(session, visitor, identity),
             "status": _status(session, services, identity),
             "cursor": cursor,
         }
 
 
-@router.get("/events")
-async def events(
-    visitor: Caller,
-    services: Shared,
-    after: Annotated[int | None, Query(ge=0)] = None,
-    last_event_id: Annotated[str, Header()] = "",
-) -> EventSourceResponse:
-    """Live messages and states (SSE), from `Last-Event-ID`, else `after`, else from now on."""
-    after = await run_in_threadpool(live.cursor, services.store, last_event_id, after)
-    return EventSourceResponse(_stream(services, visitor, after), ping=PING_SECONDS)
+def _identity_of(session: Session, visitor: Visitor) -> int | None:
+    """The id of the visitor's identity, if they ever wrote."""
+    return session.scalar(_IDENTITY, {"thread": visitor.thread})
 
 
-async def _stream(services: Services, visitor: Visitor, after: int) -> AsyncIterator[dict[str, str]]:
-    yield {"event": "status", "data": json.dumps(await run_in_threadpool(_status_now, services, visitor))}
-    if await run_in_threadpool(live.has_gap, services.store, after):
-        for message in (await run_in_threadpool(history, visitor, services))["messages"]:
-            yield {"event": "message", "data": json.dumps(message)}
-    async for happened in services.hub.follow(after, live.stream_of(ACCOUNT, visitor.thread)):
+def _said(session: Session, visitor: Visitor, identity_id: int | None) -> list[dict[str, Any]]:
+    messages = _messages(session, identity_id) if identity_id else []
+    pending = inbox.unfiled(session, ACCOUNT, visitor.thread)
+    known = {message.public_id for message in messages}
+    return [live.message_view(m) for m in messages] + [
+        _pending_view(item) for item in pending if item.public_id not in known
+    ]
+
+
+async def events(request: Request) -> sse.EventStream:
+    """GET `/events`: live messages and states (SSE), from `Last-Event-ID`, else `after`, else from now on."""
+    services = await services_of(request)
+    visitor = await _caller(request, services)
+    after = plain.parameter(_AFTER, request, "after")
+    after = live.position(request.headers.get("last-event-id", ""), after)
+    page = live.Follower()
+    return sse.EventStream(_stream(services, visitor, page, after), page.leave)
+
+
+async def _stream(
+    services: Services, visitor: Visitor, page: live.Follower, after: int | None
+) -> AsyncGenerator[bytes]:
+    stream = live.stream_of(ACCOUNT, visitor.thread)
+    async with services.hub.listening(page, stream):
+        told, start, missed = await run_in_threadpool(_opening, services, visitor, after)
+        told += await _encoded(services, visitor, missed)
+        page.is_behind |= len(missed) == live.BATCH  # there may be more: it looks again
+        for piece in sse.joined(told):
+            yield piece
+        async with aclosing(services.hub.told(page, start, stream, sse.PING_SECONDS)) as news:
+            async for happened in news:
+                told = await _encoded(services, visitor, happened) if happened else [sse.PING]
+                for piece in sse.joined(told):
+                    yield piece
+
+
+def _opening(
+    services: Services, visitor: Visitor, after: int | None
+) -> tuple[list[bytes], int, list[live.Happened]]:
+    """What a page is told first, where it goes on, and what it has missed."""
+    with services.store.read() as session:
+        newest = live.newest(session)  # before the rest: what comes now, the hub tells
+        identity = _identity_of(session, visitor)
+        told = [sse.event("status", json.dumps(_status(session, services, identity)))]
+        if after is None or after >= newest:
+            return told, newest if after is None else after, []
+        if live.has_gap(session, after):
+            told += [sse.event("message", json.dumps(one)) for one in _said(session, visitor, identity)]
+        missed = live.since(session, after, live.stream_of(ACCOUNT, visitor.thread))
+        return told, missed[-1].id if missed else after, missed
+
+
+async def _encoded(services: Services, visitor: Visitor, news: Iterable[live.Happened]) -> list[bytes]:
+    """As the customer's page gets it. What only the desk is told is left out."""
+    told = []
+    for happened in news:
+        data = happened.told
         if happened.kind is live.Kind.DESK:
             continue
-        payload = happened.payload
         if happened.kind is live.Kind.STATUS:
+            payload = happened.payload
             payload = payload | {"opens_at": _opens_at(services, payload["state"])}
             if payload["state"] == State.CLOSED:
                 now = await run_in_threadpool(_status_now, services, visitor)
                 payload["rating"] = now.get("rating")
-        yield {"id": str(happened.id), "event": happened.kind.value, "data": json.dumps(payload)}
+            data = json.dumps(payload)
+        told.append(sse.event(happened.kind.value, data, happened.id))
+    return told
+
+
+# What a customer's page calls all the time; `bot.app` puts these before the others.
+ROUTES = [
+    plain.route(method, f"/api/chat/{name}", endpoint)
+    for method, name, endpoint in (
+        ("POST", "messages", receive),
+        ("GET", "events", events),
+        ("POST", "sessions", open_session),
+        ("GET", "messages", get_history),
+    )
+]
 
 
 def _status_now(services: Services, visitor: Visitor) -> dict[str, Any]:
     with services.store.read() as session:
-        return _status(session, services, queries.find_identity(session, ACCOUNT, visitor.thread))
+        return _status(session, services, _identity_of(session, visitor))
 
 
-def _status(session: Session, services: Services, identity: Identity | None) -> dict[str, Any]:
+def _status(session: Session, services: Services, identity_id: int | None) -> dict[str, Any]:
     """The newest conversation's state; before the first message, that of a fresh one."""
-    conversation = identity and session.scalar(
-        sa.select(Conversation)
-        .where(Conversation.identity_id == identity.id)
-        .order_by(Conversation.id.desc())
-        .limit(1)
-    )
+    conversation = identity_id and session.scalar(_NEWEST, {"identity": identity_id})
     if not conversation:
         return {"state": State.BOT.value, "replies_left": MAX_REPLIES, "agent": None, "opens_at": None}
     view = live.status_view(conversation, queries.replies_used(session, conversation.id))
@@ -278,11 +340,11 @@ def _opens_at(services: Services, state: str) -> str | None:
     return opens_at(services.settings, services.clock()) if state == State.WAITING else None
 
 
-def _messages(session: Session, identity: Identity) -> list[Message]:
+def _messages(session: Session, identity_id: int) -> list[Message]:
     """The newest messages that this customer may see, oldest first. No conversation is without one."""
     lately = (
         sa.select(Conversation.id)
-        .where(Conversation.identity_id == identity.id)
+        .where(Conversation.identity_id == identity_id)
         .order_by(Conversation.id.desc())
         .limit(HISTORY)
     )
@@ -324,5 +386,6 @@ def _vouched(settings: Settings, identity: IdentityIn) -> Visitor:
     return Visitor("e:" + hashlib.sha256(email.encode()).hexdigest(), email, identity.name)
 
 
-def _signer(settings: Settings) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(settings.secret_key, salt="web-chat-session")
+@lru_cache(maxsize=8)
+def _signer(secret_key: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(secret_key, salt="web-chat-session")

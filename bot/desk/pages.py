@@ -200,8 +200,8 @@ def _desk(
 ) -> Response:
     """The whole page. `notice` is what went wrong, `draft` the kind (`answer`, `note` or `contact`) and text
     that were to be sent."""
-    cursor = live.newest(services.store)  # before the rest: an event may come twice, never not at all
     with services.store.read() as session:
+        cursor = live.newest(session)  # before the rest: an event may come twice, never not at all
         shown = _queue(session, services, caller, place) | {"csrf": agents.csrf_token(caller.token)}
         if open_id is not None:
             shown |= _thread(session, services, caller, open_id) | {"draft": draft}

@@ -20,7 +20,8 @@ class Work(StrEnum):
 
     INBOX = "inbox"  # something to file
     TURN = "turn"
-    COURTESY = "courtesy"  # to show a guest that their message was seen
+    GUEST = "guest"  # to greet whoever has just written
+    COURTESY = "courtesy"  # to look whom else a message may be shown to as seen
     OUTBOX = "outbox"
     LIVE = "live"  # an event to show
 

@@ -127,6 +127,18 @@ def test_a_process_that_is_asked_to_stop_gives_its_turn_back(
     assert wait_for(lambda: here.texts("bot")) == ["30 days."]
 
 
+def test_a_process_that_is_asked_to_stop_ends_the_streams_that_are_open(tmp_path: Path, brain: HeldBrain):
+    bot = Bot(tmp_path, f"sqlite:///{tmp_path}/shop.db", brain)
+    visitor = Visitor(bot.http)
+    with bot.http.stream("GET", "/api/chat/events", headers=visitor.headers) as stream:
+        pieces = stream.iter_text()
+        assert "status" in next(pieces)
+        bot.process.send_signal(signal.SIGTERM)
+        assert list(pieces) == []
+    bot.process.wait(30)
+    assert "graceful shutdown exceeded" not in bot.log.read_text()
+
+
 def test_a_worker_that_slept_beyond_its_lease_says_nothing_more(
     database_url: str, tmp_path: Path, brain: HeldBrain
 ):

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from bot.desk import care, conversations, dead_letters, detail, looking, snoozin
 from bot.desk.stream import Filters, View
 from bot.domain.words import Author, Channel, Reason, State
 from bot.filing import Times
+from bot.look import look
 from bot.retention import EVENTS_KEPT, INBOX_KEPT, Sweep
 from bot.store import queries, search
 from bot.store.tables import Contact, Conversation, Event, HandOff, Identity, InboxItem, Message
@@ -189,9 +190,11 @@ def a_day(shop: Shop) -> None:
     visitor = web.Visitor("t5")
     web.history(visitor, services)
     web._status_now(services, visitor)
-    live.since(store, live.newest(store) - 5, "web/t1")
-    live.since(store, live.newest(store) - 5)
-    live.has_gap(store, 1)
+    look(store, shop.now)
+    with store.read() as session:
+        live.since(session, live.newest(session) - 5, "web/t1")
+        live.since(session, live.newest(session) - 5)
+        live.has_gap(session, 1)
     shop.takes("anna", "t3")
     shop.answers("anna", "I'm here.", "t3")
     with store.read() as session:
@@ -292,13 +295,14 @@ class TestRetention:
         self.sweep(shop)
         shop.writes("invoice")
 
-        async def heard() -> list[dict[str, str]]:
-            stream = web._stream(shop.services, web.Visitor("mina"), cursor)
-            return [await anext(stream) for _ in range(4)]
+        async def heard() -> str:
+            stream = web._stream(shop.services, web.Visitor("mina"), live.Follower(), cursor)
+            async with aclosing(stream):
+                return (await anext(stream)).decode()
 
-        events = asyncio.run(heard())
-        assert [e["event"] for e in events] == ["status", "message", "message", "message"]
-        shown = [json.loads(e["data"])["id"] for e in events[1:]]
+        events = re.findall("event: (.*)\r\ndata: (.*)\r\n\r\n", asyncio.run(heard()))[:4]
+        assert [kind for kind, _ in events] == ["status", "message", "message", "message"]
+        shown = [json.loads(data)["id"] for _, data in events[1:]]
         assert shown == [m.public_id for m in shop.messages()]
 
 

@@ -79,18 +79,19 @@ _NAMED = (
 
 
 async def greet(services: Services, graph: Graph) -> bool:
-    """Shows one customer who has just written that the bot reads it, and learns a new one's name.
+    """Shows one customer who waits that the bot reads what they wrote, and learns a new one's name.
 
-    Says whether there are more of them.
+    Says whether there was one.
     """
-    if not services.guests:
+    now = services.clock()
+    guest = services.guests.next(now)
+    if guest is None:
         return False
-    guest = services.guests.popleft()
-    is_fresh = guest.wrote_at is not None and services.clock() - guest.wrote_at < IN_TIME
-    await _show(graph, guest, types=is_fresh)
+    if not guest.is_answered:
+        await _show(graph, guest, types=now - guest.wrote_at < IN_TIME)
     if guest.is_nameless and services.settings.messenger.token(guest.account):
         await _learn_name(services, graph, guest)
-    return bool(services.guests)
+    return True
 
 
 async def notice(services: Services, graph: Graph) -> bool:
@@ -130,7 +131,7 @@ def _unnoticed(services: Services) -> tuple[Guest, bool] | None:
         noticed = session.execute(_NOTICED, {"identity": identity_id, "wrote": wrote_at}).first()
     if noticed is None:
         return None  # another process was faster
-    return Guest(identity_id, account, thread), state is State.BOT
+    return Guest(identity_id, account, thread, wrote_at or now), state is State.BOT
 
 
 async def ask_name(services: Services, graph: Graph) -> bool:
@@ -154,7 +155,7 @@ def _nameless(services: Services) -> Guest | None:
         found = session.execute(_NAMELESS, {"now": now, "just_now": now - JUST_NOW}).first()
     if found is None or not services.settings.messenger.token(found.account):
         return None
-    return Guest(found.id, found.account, found.thread)
+    return Guest(found.id, found.account, found.thread, now)
 
 
 def _named(services: Services, guest: Guest, answer: Answer, name: str) -> None:

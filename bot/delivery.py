@@ -148,6 +148,7 @@ class Courier:
 
     def sends(self, reply: Reply) -> None:
         """Goes off. To be called on the event loop, after the commit."""
+        self._services.guests.answered(reply.account, reply.thread)
         task = asyncio.create_task(self.goes(reply))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -469,7 +470,7 @@ def _fail(
     if outcome is Outcome.NOT_OWNER:
         filing.held_elsewhere(session, conversation, now)
     elif conversation.state is State.BOT:
-        queries.hand_over(session, conversation, Reason.OUTAGE, conversation.answered, now)
+        queries.hand_over(session, conversation.id, Reason.OUTAGE, conversation.answered, now)
         conversation.state = State.WAITING
         live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
 

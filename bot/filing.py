@@ -20,7 +20,7 @@ from bot.domain.conversation import is_idle
 from bot.domain.texts import split
 from bot.domain.words import Author, Channel, Ending, State, Status
 from bot.store import news, queries, rows
-from bot.store.news import Guest, News, Work
+from bot.store.news import PATIENT, Guest, News, Work
 from bot.store.tables import Contact, Conversation, HandOff, Identity, InboxItem, Message, Part
 
 DAY = timedelta(days=1)
@@ -205,9 +205,9 @@ def _writes(
 
 
 def _greet(session: Session, item: InboxItem, identity_id: int, is_nameless: bool, now: datetime) -> None:
-    """Has it shown at once that a message was seen, and that an answer is being made: the bot reads it."""
+    """Has it shown soon that a message was seen, and that an answer is being made: the bot reads it."""
     guest = Guest(identity_id, item.account, item.thread, now, is_nameless)
-    news.tell(session, News(Work.GUEST, guest=guest))
+    news.tell(session, News(Work.GUEST, now + PATIENT, guest))
 
 
 def _written_at(item: InboxItem) -> datetime:

@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from bot.bell import Bell
 from bot.domain.errors import StoreDown
 from bot.domain.rule import MAX_REPLIES
-from bot.domain.words import Author
+from bot.domain.words import Author, State
 from bot.store.engine import Store
 from bot.store.news import add_event, late_events
 from bot.store.tables import Conversation, Event, Identity, Message
@@ -97,11 +97,14 @@ def row_view(row: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
 
 def status_view(conversation: Conversation, replies_used: int) -> dict[str, Any]:
     """A conversation's state as its customer sees it."""
-    return {
-        "state": conversation.state.value,
-        "replies_left": MAX_REPLIES - replies_used,
-        "agent": conversation.agent.name if conversation.agent else None,
-    }
+    return state_view(
+        conversation.state, replies_used, conversation.agent.name if conversation.agent else None
+    )
+
+
+def state_view(state: State, replies_used: int, agent: str | None = None) -> dict[str, Any]:
+    """As `status_view`; `agent` is the name of who holds it."""
+    return {"state": state.value, "replies_left": MAX_REPLIES - replies_used, "agent": agent}
 
 
 def said(session: Session, conversation: Conversation, message: Message) -> None:

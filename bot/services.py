@@ -1,6 +1,6 @@
 """What the parts of the bot process share, made in one place: `bot.app.build`."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,14 +8,13 @@ from functools import cached_property
 
 from bot.brain import Brain, Vector
 from bot.filing import Times
+from bot.guests import Guests
 from bot.inbox import Intake
 from bot.live import Hub
 from bot.runtime import Care, Runtime
 from bot.settings import Settings
 from bot.store.engine import Store
-from bot.store.news import Guest, News
 
-GUESTS = 200
 Clock = Callable[[], datetime]
 
 
@@ -37,15 +36,11 @@ class Services:
     # What texts mean, as the brain said it, the newest used last: `bot.desk.assistant` fills and limits it.
     vectors: OrderedDict[str, Vector] = field(init=False, default_factory=OrderedDict)
 
-    # Customers who have just written, for `bot.courtesy`; of too many the first are left.
-    guests: deque[Guest] = field(init=False, default_factory=lambda: deque(maxlen=GUESTS))
+    guests: Guests = field(init=False, default_factory=Guests)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "runtime", Runtime(self.store, self.base))
-        self.store.on_news(self._hear)
-
-    def _hear(self, told: frozenset[News]) -> None:
-        self.guests.extend(news.guest for news in told if news.guest)
+        self.store.on_news(self.guests.hear)
 
     @property
     def settings(self) -> Settings:

@@ -19,7 +19,8 @@ from bot.store.tables import Conversation, HandOff
 
 LOW, NORMAL = 0, 1  # the priority of what nothing was said about
 _DONE = sa.select(RuleMatch.rule_id).where(RuleMatch.conversation_id == sa.bindparam("conversation"))
-_ANY = sa.select(rows.table(Rule).c.id).where(Rule.live_since.is_not(None)).limit(1)
+_RULE = rows.table(Rule).c
+LIVE = sa.select(_RULE.id).where(_RULE.live_since.is_not(None)).limit(1)  # whether there is any
 _LIVE = sa.select(Rule).where(Rule.live_since.is_not(None), Rule.id.not_in(_DONE)).order_by(Rule.id)
 
 
@@ -38,7 +39,7 @@ def apply_rules(
 
     Of several the highest priority wins, and the first one's team. What was promised follows the priority.
     """
-    if session.scalar(_ANY) is None:
+    if session.scalar(LIVE) is None:
         return
     rules = session.scalars(_LIVE, {"conversation": conversation_id}).all()
     topics = [topic.value] if topic else []

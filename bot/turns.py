@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from bot import live, tagging
@@ -43,11 +43,13 @@ TRIES = 5  # claims of a turn that were neither settled nor postponed: whoever h
 FAILED_FIRST = timedelta(seconds=2)  # before a turn that failed is tried again; doubled each time
 SLACK = timedelta(minutes=1)  # how far the clocks of several machines may be apart
 # What a conversation knows of itself that goes into a turn's Context.
-REMEMBERED = ("state", "answered", "asked_for", "misses", "order_number", "email", "language")
+LEARNED = ("answered", "asked_for", "misses", "order_number", "email", "language")
+REMEMBERED = ("state", *LEARNED)
+RELEASED = {"lease_until": None, "failing_since": None, "turn_error": None, "tries": 0}
 log = structlog.get_logger()
 
 
-def _is_due(conversation: type[Conversation]) -> sa.ColumnElement[bool]:
+def _is_due(conversation: sa.ColumnCollection[str, Any]) -> sa.ColumnElement[bool]:
     now: sa.BindParameter[datetime] = sa.bindparam("now")
     until = conversation.lease_until
     due = sa.or_(conversation.due_at <= now, conversation.due_at > sa.bindparam("due_far"))
@@ -55,28 +57,36 @@ def _is_due(conversation: type[Conversation]) -> sa.ColumnElement[bool]:
 
 
 _TALK, _SAID, _IDENTITY, _CONTACT = map(rows.table, (Conversation, Message, Identity, Contact))
-_other = aliased(Conversation)
-_two = sa.select(_other.id).where(_is_due(_other)).limit(2).subquery()
+_other = _TALK.alias()
+_two = sa.select(_other.c.id).where(_is_due(_other.c)).limit(2).subquery()
 _REPLIES, _HEARD = (query.scalar_subquery() for query in queries.said_by_us_in(_TALK.c.id))
-# The longest due conversation, what a decision needs of it, and whether there are others.
+# What a decision needs of a conversation.
+_KNOWN = (
+    *(_TALK.c[name] for name in ("id", "channel", "tries", "lease_no", "last_message_at", *REMEMBERED)),
+    _CONTACT.c.email.label("verified_email"),
+    _REPLIES.label("replies_used"),
+    _HEARD.label("heard"),
+)
+# The longest due conversation, and whether there are others.
 _DUE = (
-    sa.select(
-        *(_TALK.c[name] for name in ("id", "channel", "tries", "lease_no", "last_message_at", *REMEMBERED)),
-        _CONTACT.c.email.label("verified_email"),
-        _REPLIES.label("replies_used"),
-        _HEARD.label("heard"),
-        sa.select(sa.func.count()).select_from(_two).scalar_subquery().label("number"),
-    )
+    sa.select(*_KNOWN, sa.select(sa.func.count()).select_from(_two).scalar_subquery().label("number"))
     .join(_CONTACT, _CONTACT.c.id == _TALK.c.contact_id)
-    .where(_is_due(Conversation))
+    .where(_is_due(_TALK.c))
     .order_by(_TALK.c.due_at)
     .limit(1)
     .with_for_update(of=_TALK, skip_locked=True, key_share=True)
 )
-_WHOSE = (
-    sa.select(_IDENTITY.c.account, _IDENTITY.c.thread, _IDENTITY.c.wrote_at, _CONTACT.c.email)
-    .join(_CONTACT, _CONTACT.c.id == _IDENTITY.c.contact_id)
-    .where(_IDENTITY.c.id == sa.bindparam("identity"))
+_LOCK = sa.select(_TALK.c.lease_no).where(_TALK.c.id == sa.bindparam("row"))
+_LOCK = _LOCK.with_for_update(key_share=True)
+_HERE = (
+    sa.select(
+        *_KNOWN,
+        *(_TALK.c.due_at, _TALK.c.identity_id, _IDENTITY.c.account, _IDENTITY.c.thread, _IDENTITY.c.wrote_at),
+        sa.exists(tagging.LIVE).label("has_rules"),
+    )
+    .join(_CONTACT, _CONTACT.c.id == _TALK.c.contact_id)
+    .join(_IDENTITY, _IDENTITY.c.id == _TALK.c.identity_id)
+    .where(_TALK.c.id == sa.bindparam("row"))
 )
 _OPEN = sa.select(*(_SAID.c[name] for name in ("id", "text", "attachments", "pressed"))).where(
     _SAID.c.conversation_id == sa.bindparam("conversation"), _SAID.c.handled_at.is_(None)
@@ -84,10 +94,11 @@ _OPEN = sa.select(*(_SAID.c[name] for name in ("id", "text", "attachments", "pre
 # A web page waits for a message to be stored before it sends the next. Meta delivers out of order, and
 # says when each was written.
 _OPEN_HERE, _OPEN_AS_WRITTEN = _OPEN.order_by(_SAID.c.id), _OPEN.order_by(_SAID.c.at, _SAID.c.id)
-
-
 _IDLE = rows.update(Conversation, "due_at")
 _LEASED = rows.update(Conversation, "tries", "lease_no", "lease_until")
+_RELEASED = rows.update(Conversation, *RELEASED)
+_WAITS = rows.update(Conversation, "last_message_at", "due_at")
+_SETTLED = rows.update(Conversation, "state", "last_message_at", "due_at", *LEARNED)
 _HANDLED, _MOVED = rows.update(Message, "handled_at", "tone"), rows.update(Message, "conversation_id")
 
 
@@ -222,7 +233,7 @@ def _lease(
         claimed_at=now,
         message_ids=tuple(message.id for message in messages),
         text="\n".join(message.text for message in messages if message.text),
-        context=_context(due, messages, due.replies_used, due.heard, due.verified_email, settings, now),
+        context=_context(due, messages, settings, now),
         tries=due.tries + 1,
         more=due.number > 1,
     )
@@ -235,7 +246,7 @@ def _give_up(session: Session, conversation: Conversation, now: datetime) -> Non
     conversation.due_at = conversation.lease_until = None
     conversation.tries = 0
     conversation.turn_error = conversation.turn_error or "the worker died"
-    queries.hand_over(session, conversation, Reason.OUTAGE, None, now)
+    queries.hand_over(session, conversation.id, Reason.OUTAGE, None, now)
     conversation.state = State.WAITING
     live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
 
@@ -321,44 +332,54 @@ def carry_out(
     courier: Courier | None = None,
 ) -> Settled | None:
     """What `settle` does in its transaction; None if nothing is settled yet. Raises LeaseLost."""
-    conversation = _leased(session, turn)
-    conversation.lease_until = conversation.failing_since = conversation.turn_error = None
-    conversation.tries = 0
-    messages = _open_messages(session, conversation)
+    its = {"row": turn.conversation_id}
+    held = session.execute(_LOCK, its).first()
+    if held is None or held.lease_no != turn.lease_no:
+        raise LeaseLost
+    talk = session.execute(_HERE, its).one()  # once it is locked: nothing of it changes any more
+    session.execute(_RELEASED, its | RELEASED)
+    messages = _open_messages(session, talk)
     moved_on = tuple(message.id for message in messages) != turn.message_ids
     if moved_on and not (is_outage and messages):
         TURN_TROUBLE.labels("stale").inc()
+        if talk.due_at:
+            news.tell(session, News(Work.TURN, talk.due_at))
         return None  # more came, or a person took over: what was decided is stale, and is decided anew
-    whose = session.execute(_WHOSE, {"identity": conversation.identity_id}).one()
-    replies_used, heard = queries.said_by_us(session, conversation.id)
-    context = _context(conversation, messages, replies_used, heard, whose.email, settings, now)
+    context = _context(talk, messages, settings, now)
     effect = last_word(proposal, context, settings.new_topic_closes)
     if effect.wait and not turn.context.quiet:
-        conversation.last_message_at = min(conversation.last_message_at, now)  # the clock may go back
-        conversation.due_at = conversation.last_message_at + settings.greeting_wait
+        last_message_at = min(talk.last_message_at, now)  # the clock may go back
+        due_at = last_message_at + settings.greeting_wait
+        session.execute(_WAITS, its | {"last_message_at": last_message_at, "due_at": due_at})
+        news.tell(session, News(Work.TURN, due_at))
         return None
     if effect.reopen:
-        _move_on(session, conversation, messages, now)
+        _move_on(session, session.get_one(Conversation, talk.id), messages, now)
         return None
     if messages:
         tones = [*(None for _ in messages[1:]), proposal.tone]
         handled = zip(messages, tones, strict=True)
         session.execute(_HANDLED, [{"row": m.id, "handled_at": now, "tone": tone} for m, tone in handled])
-    conversation.due_at = None
-    _learn(conversation, proposal, was_said=effect.reply_no is not None)
-    before = conversation.state
     if effect.hand_off:
         cause = _cause(messages, proposal.words)
-        queries.hand_over(session, conversation, effect.hand_off, proposal.topic, now, cause)
-    reply = _say(session, conversation, effect, whose, courier, now) if effect.reply_no else None
-    if effect.state is State.CLOSED:
-        queries.close(session, conversation, now)
-    conversation.state = effect.state
-    if effect.reply_no or effect.hand_off or effect.state is not before:
-        status = live.status_view(conversation, replies_used + bool(effect.reply_no))
-        _tell(session, conversation, whose, live.Kind.STATUS, status, now)
-    tagging.apply_rules(session, conversation.id, conversation.channel, turn.text, proposal.topic, now)
-    return Settled(effect, before, replies_used, reply)
+        queries.hand_over(session, talk.id, effect.hand_off, proposal.topic, now, cause)
+    reply = _say(session, talk, effect, courier, now) if effect.reply_no else None
+    closes = effect.state is State.CLOSED
+    settled = {
+        "state": talk.state if closes else effect.state,
+        "last_message_at": now if effect.reply_no else talk.last_message_at,
+        "due_at": None,
+    }
+    learned = _learned(talk, proposal, was_said=effect.reply_no is not None)
+    session.execute(_SETTLED, its | settled | learned)
+    if closes:
+        queries.close(session, session.get_one(Conversation, talk.id), now)
+    if effect.reply_no or effect.hand_off or effect.state is not talk.state:
+        status = live.state_view(effect.state, talk.replies_used + bool(effect.reply_no))
+        _tell(session, talk, live.Kind.STATUS, status, now)
+    if talk.has_rules:
+        tagging.apply_rules(session, talk.id, talk.channel, turn.text, proposal.topic, now)
+    return Settled(effect, talk.state, talk.replies_used, reply)
 
 
 def postpone(services: Services, turn: Turn) -> None:
@@ -394,83 +415,59 @@ def _leased(session: Session, turn: Turn) -> Conversation:
     return conversation
 
 
-def _context(
-    conversation: Conversation | Columns,
-    messages: Sequence[Columns],
-    replies_used: int,
-    heard: Author | None,
-    verified_email: str | None,
-    settings: Settings,
-    now: datetime,
-) -> Context:
-    """The conversation so far, as the rule wants it. `heard`: who of us spoke last."""
+def _context(talk: Columns, messages: Sequence[Columns], settings: Settings, now: datetime) -> Context:
+    """The conversation so far, as the rule wants it."""
     pressed = next((m.pressed for m in reversed(messages) if m.pressed), None)
     return Context(
-        **{name: getattr(conversation, name) for name in REMEMBERED},
-        replies_used=replies_used,
-        verified_email=verified_email,
-        disclosed=heard is Author.BOT,
+        **{name: getattr(talk, name) for name in REMEMBERED},
+        replies_used=talk.replies_used,
+        verified_email=talk.verified_email,
+        disclosed=talk.heard is Author.BOT,
         attachment=any(message.attachments for message in messages),
         pressed=Button(pressed) if pressed in set(Button) else None,
-        quiet=now - conversation.last_message_at >= settings.greeting_wait,
+        quiet=now - talk.last_message_at >= settings.greeting_wait,
         opens_at=opens_at(settings, now),
     )
 
 
-def _learn(conversation: Conversation, proposal: Proposal, was_said: bool) -> None:
+def _learned(talk: Columns, proposal: Proposal, was_said: bool) -> dict[str, Any]:
     """What the next turn should know. Only what was said counts as answered or asked."""
-    conversation.language = proposal.language
-    conversation.order_number = proposal.order_number or conversation.order_number
-    conversation.email = proposal.email or conversation.email
-    if not was_said:
-        return
-    if proposal.action is Action.ANSWER:
-        conversation.answered = proposal.topic
-        conversation.asked_for = None
-    elif proposal.action is Action.ASK:
-        conversation.asked_for = proposal.detail
-        conversation.misses += proposal.is_miss
+    known = {name: getattr(talk, name) for name in LEARNED} | {"language": proposal.language}
+    known["order_number"] = proposal.order_number or talk.order_number
+    known["email"] = proposal.email or talk.email
+    if was_said and proposal.action is Action.ANSWER:
+        known |= {"answered": proposal.topic, "asked_for": None}
+    elif was_said and proposal.action is Action.ASK:
+        known |= {"asked_for": proposal.detail, "misses": talk.misses + proposal.is_miss}
+    return known
 
 
 def _say(
-    session: Session,
-    conversation: Conversation,
-    effect: Effect,
-    whose: Columns,
-    courier: Courier | None,
-    now: datetime,
+    session: Session, talk: Columns, effect: Effect, courier: Courier | None, now: datetime
 ) -> Reply | None:
     """Writes the reply down. One that has to be sent is queued, or returned if the courier takes it."""
-    conversation.last_message_at = now
     buttons = [{"title": title, "button": button.value} for title, button in effect.buttons]
     said: dict[str, Any] = {
-        **{"public_id": new_public_id(), "conversation_id": conversation.id, "author": Author.BOT},
+        **{"public_id": new_public_id(), "conversation_id": talk.id, "author": Author.BOT},
         **{"text": effect.reply, "attachments": [], "buttons": buttons, "reply_no": effect.reply_no},
-        **{"client_id": None, "account": whose.account, "at": now, "handled_at": now},
-        "status": first_status(conversation.channel),
+        **{"client_id": None, "account": talk.account, "at": now, "handled_at": now},
+        "status": first_status(talk.channel),
     }
     reply = None
-    if courier and said["status"] is Status.QUEUED and whose.wrote_at:
-        place = (conversation.id, conversation.identity_id, conversation.channel, whose.account, whose.thread)
-        reply = Reply(0, said["public_id"], *place, effect.reply, buttons, now, whose.wrote_at)
+    if courier and said["status"] is Status.QUEUED and talk.wrote_at:
+        place = (talk.id, talk.identity_id, talk.channel, talk.account, talk.thread)
+        reply = Reply(0, said["public_id"], *place, effect.reply, buttons, now, talk.wrote_at)
         reply = reply if courier.takes(session, reply) else None
         said |= courier.marks(now) if reply else {}
     message_id = rows.add(session, Message, said)
     if said["status"] is Status.QUEUED:
         news.tell(session, News(Work.OUTBOX))
-    _tell(session, conversation, whose, live.Kind.MESSAGE, live.row_view(said), now)
+    _tell(session, talk, live.Kind.MESSAGE, live.row_view(said), now)
     return reply and replace(reply, message_id=message_id)
 
 
-def _tell(
-    session: Session,
-    conversation: Conversation,
-    whose: Columns,
-    kind: live.Kind,
-    view: dict[str, Any],
-    now: datetime,
-) -> None:
-    live.tell(session, live.stream_of(whose.account, whose.thread), conversation.id, kind, view, now)
+def _tell(session: Session, talk: Columns, kind: live.Kind, view: dict[str, Any], now: datetime) -> None:
+    live.tell(session, live.stream_of(talk.account, talk.thread), talk.id, kind, view, now)
 
 
 def _cause(messages: Sequence[Columns], words: str | None) -> tuple[int | None, str | None]:

@@ -141,7 +141,7 @@ def hand_over_unsettled(store: Store, now: datetime) -> int:
     with store.unit_of_work() as session:
         found = session.scalars(queries.for_update(unsettled, skip_locked=True)).unique().all()
         for conversation in found:
-            queries.hand_over(session, conversation, Reason.OUTAGE, conversation.answered, now)
+            queries.hand_over(session, conversation.id, Reason.OUTAGE, conversation.answered, now)
             conversation.state = State.WAITING
             live.changed(session, conversation, queries.replies_used(session, conversation.id), now)
         return len(found)

@@ -171,7 +171,7 @@ def give_up_left(session: Session, patience: timedelta, now: datetime) -> int:
         if hand_off:
             hand_off.taken_at = None
         else:  # the agent had stepped in by themselves; why it is a person's now, nobody has said
-            queries.hand_over(session, conversation, Reason.UNSURE, conversation.answered, now)
+            queries.hand_over(session, conversation.id, Reason.UNSURE, conversation.answered, now)
         session.add(
             Assignment(
                 conversation_id=conversation.id, agent_id=holder.id, kind="returned", reason="left", at=now

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +26,9 @@ class Work(StrEnum):
     LIVE = "live"  # an event to show
 
 
+PATIENT = timedelta(seconds=0.4)  # an answer that comes by then needs nobody who seems to type it
+
+
 @dataclass(frozen=True)
 class Guest:
     """A customer to be courteous to: whoever filed their message says so, once.
@@ -36,8 +39,9 @@ class Guest:
     identity_id: int
     account: str
     thread: str
-    wrote_at: datetime | None = None  # by our clock; None: not just now
+    wrote_at: datetime  # by our clock
     is_nameless: bool = False
+    is_answered: bool = False
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def open_hand_off(session: Session, conversation_id: int) -> HandOff | None:
 
 def hand_over(
     session: Session,
-    conversation: Conversation,
+    conversation_id: int,
     reason: Reason,
     topic: Topic | None,
     now: datetime,
@@ -126,9 +126,9 @@ def hand_over(
 ) -> None:
     """Opens a hand-off, or makes the open one more pressing. `cause` is the message that it came from,
     and the words in it, where they are known."""
-    found = open_hand_off(session, conversation.id)
+    found = open_hand_off(session, conversation_id)
     if found is None:
-        found = HandOff(conversation_id=conversation.id, reason=reason, topic=topic, at=now)
+        found = HandOff(conversation_id=conversation_id, reason=reason, topic=topic, at=now)
         found.message_id, found.words = cause
         session.add(found)
         return

@@ -425,7 +425,7 @@ def test_a_name_that_the_channel_tells_is_shown_in_its_own_chat(shop: Shop):
     with shop.store.read() as session:
         b = session.scalars(sa.select(Identity).where(Identity.thread == "b")).one()
     before = shop.events()[-1].id
-    courtesy._named(shop.services, Guest(b.id, "page", "b"), Answer(Outcome.SENT, ""), "Bora")
+    courtesy._named(shop.services, Guest(b.id, "page", "b", shop.now), Answer(Outcome.SENT, ""), "Bora")
     assert [one for one in shop.events() if one.id > before and one.conversation_id == a] == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bot import accounts, delivery, turns
+from bot import accounts, courtesy, delivery, turns
 from bot.channels.graph import Graph
 from bot.domain.words import Author, Status
 from bot.store.engine import Store
@@ -55,6 +55,8 @@ def test_a_reply_goes_at_once_and_once(shop: Shop):
     assert shop.messages(CUSTOMER)[-1].external_id == "m_out_1"
     shop.sends(graph)
     assert len(graph.sent) == 1
+    shop.repeats(courtesy.greet, graph)
+    assert graph.actions == []  # it was there before anybody could be seen typing
 
 
 def test_what_waits_in_the_same_chat_goes_first(shop: Shop):

@@ -177,7 +177,9 @@ def a_day(shop: Shop) -> None:
     shop.file()
     courtesy._unnoticed(services)
     courtesy._nameless(services)
-    courtesy._named(services, services.guests[0], Answer(Outcome.SENT, ""), "Kim")
+    guest = services.guests.next(shop.now + timedelta(seconds=1))
+    assert guest
+    courtesy._named(services, guest, Answer(Outcome.SENT, ""), "Kim")
     shop.now += timedelta(seconds=2)
     courier = delivery.Courier(services, Graph(shop.settings.messenger), most=1)
     while turn := turns.claim(store, settings, shop.now):

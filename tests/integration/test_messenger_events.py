@@ -16,6 +16,7 @@ from bot.channels import messenger
 from bot.desk.detail import detail
 from bot.domain.words import Author, Channel, State
 from bot.store.engine import Store
+from bot.store.news import PATIENT
 from bot.store.tables import Event, InboxItem, Message
 from tests.meta import APP, PAGE
 from tests.meta_page import CUSTOMER, SETTINGS, Page, StandIn, echo, entry, said
@@ -374,6 +375,9 @@ class TestCourtesy:
         page.files(entry(event(message={"mid": "m_1", "text": "return_policy"})))
         graph = StandIn()
         page.repeats(courtesy.greet, graph)
+        assert graph.actions == []  # it may be answered in a moment
+        page.now += PATIENT
+        page.repeats(courtesy.greet, graph)
         page.repeats(courtesy.greet, graph)
         page.repeats(courtesy.notice, graph)
         assert graph.actions == [(CUSTOMER, "mark_seen"), (CUSTOMER, "typing_on")]
@@ -410,7 +414,7 @@ class TestCourtesy:
         page = Page(store, settings_for(tmp_path, MESSENGER_PAGE_TOKEN="page token"))
         graph = StandIn(names={CUSTOMER: {"name": "Mina Park"}})
         for mid in ("m_1", "m_2"):
-            page.says("return_policy", mid)
+            page.says("return_policy", mid)  # and waits two seconds
             page.repeats(courtesy.greet, graph)
         page.now += timedelta(minutes=1)
         page.repeats(courtesy.ask_name, graph)
@@ -418,6 +422,16 @@ class TestCourtesy:
         assert graph.asked == [CUSTOMER]
         assert graph.actions == 2 * [(CUSTOMER, "mark_seen"), (CUSTOMER, "typing_on")]
         assert page.conversation(CUSTOMER).contact.name == "Mina Park"
+
+    def test_an_answer_that_comes_at_once_is_not_seen_being_typed(self, store: Store, tmp_path: Path):
+        page = Page(store, settings_for(tmp_path, MESSENGER_PAGE_TOKEN="page token"))
+        page.files(entry(event(message={"mid": "m_1", "text": "return_policy"})))
+        page.services.guests.answered(page.identity().account, CUSTOMER)
+        page.now += PATIENT
+        graph = StandIn(names={CUSTOMER: {"name": "Mina Park"}})
+        page.repeats(courtesy.greet, graph)
+        assert graph.actions == []
+        assert graph.asked == [CUSTOMER]  # a new customer's name is worth knowing all the same
 
     def test_nobody_types_an_answer_that_may_be_there_already(self, page: Page):
         page.files(entry(event(message={"mid": "m_1", "text": "return_policy"})))

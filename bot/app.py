@@ -92,7 +92,8 @@ def build(settings: Settings, brain: Brain | None = None) -> FastAPI:
     brain = brain or Rasa(settings.rasa_urls, settings.brain_patience, ROOT / "domain.yml")
     services = Services(settings, store, brain, hub)
     jobs = Jobs(hub)
-    store.on_news(jobs.hear)
+    store.on_events(hub.hand)
+    store.on_news(jobs.hear_ours)
     wire = Wire(settings.redis_url, jobs.hear) if settings.redis_url else None
     if wire:
         store.on_news(wire.tell)
@@ -183,6 +184,10 @@ class Jobs:
         self._brain_ready = False
         self._people = True  # wait or are at work, as far as we know
         self._stopping = False
+
+    def hear_ours(self, told: frozenset[News]) -> None:
+        """As `hear`; the hub is handed our own events."""
+        self.hear(frozenset(news for news in told if news.work is not Work.LIVE))
 
     def hear(self, told: frozenset[News]) -> None:
         """Wakes whom it concerns, when it is due. Safe from any thread."""

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -225,7 +225,8 @@ class Follower:
 
 
 class Hub:
-    """Reads new events once per process and hands each to the pages that may see it."""
+    """Hands each event to the pages that may see it: this process's own as they are committed, those of
+    others as they are read, once per process."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -234,10 +235,37 @@ class Hub:
         self._last: int | None = None  # what has been handed out; None: nobody follows, nobody looks
         self._setting_out = asyncio.Lock()
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def wake(self) -> None:
         """Looks for new events now. Safe from any thread."""
         self._news.ring()
+
+    def hand(self, happened: list[tuple[int, dict[str, Any]]]) -> None:
+        """Takes what a commit of this process told, so that nobody has to look. Safe from any thread."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        with suppress(RuntimeError):  # the loop was closed meanwhile: we are shutting down
+            self._loop.call_soon_threadsafe(self._hand_out, happened)
+
+    def _hand_out(self, happened: list[tuple[int, dict[str, Any]]]) -> None:
+        """What follows the last event is handed out; where another is missing, everybody's are looked for."""
+        if self._last is None or happened[-1][0] <= self._last:
+            return
+        if happened[0][0] != self._last + 1:
+            self._news.ring()
+            return
+        for event_id, row in happened:
+            self._last = event_id
+            stream = row["stream"]
+            if stream in self._followers or None in self._followers:
+                told = json.dumps(row["payload"])
+                self._tell(Happened(event_id, stream, row["conversation_id"], Kind(row["kind"]), told))
+
+    def _tell(self, happened: Happened) -> None:
+        for stream in (happened.stream, None):
+            for follower in self._followers.get(stream, ()):
+                follower.take(happened)
 
     def seen(self, newest_event: int) -> None:
         """Looks if this is news: for what another process committed. Called on the event loop."""
@@ -254,6 +282,7 @@ class Hub:
     async def run(self) -> None:
         """Runs until cancelled."""
         self._news.hang()
+        self._loop = asyncio.get_running_loop()
         fresh: list[Happened] = []
         while True:
             if len(fresh) < BATCH:
@@ -268,10 +297,9 @@ class Hub:
                 fresh = []
                 continue
             for happened in fresh:
-                self._last = happened.id
-                for stream in (happened.stream, None):
-                    for follower in self._followers.get(stream, ()):
-                        follower.take(happened)
+                if self._last is not None and happened.id > self._last:  # else it was handed out meanwhile
+                    self._last = happened.id
+                    self._tell(happened)
 
     async def _set_out(self) -> int:
         """Where the next look begins: now, if nobody has followed. Raises StoreDown."""

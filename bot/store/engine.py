@@ -1,7 +1,7 @@
 """The database behind one object: units of work to write, read-only sessions to read."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ DOWN = (  # what a database says that is locked, full, restarting, read-only or 
     sa.exc.InternalError,
     sa.exc.TimeoutError,
 )
+
+
+Witness = Callable[[list[tuple[int, dict[str, Any]]]], None]  # ids and rows of live events
 
 
 class _Turnstile:
@@ -68,6 +71,7 @@ class Store:
         self._hasty = _engine(url, synchronous="NORMAL") if self.is_sqlite else self._engine
         self._turnstile = _Turnstile()
         self._listeners: list[news.Listener] = []
+        self._witnesses: list[Witness] = []
 
     @property
     def is_sqlite(self) -> bool:
@@ -90,9 +94,12 @@ class Store:
                 if not durable and not self.is_sqlite:
                     session.execute(sa.text("SET LOCAL synchronous_commit = off"))
                 yield session
-                _write_events(session)
+                happened = _write_events(session)
                 session.flush()
             told = news.told(session)
+        if happened:
+            for witness in self._witnesses:
+                witness(happened)
         if told:
             for listener in self._listeners:
                 listener(told)
@@ -127,6 +134,13 @@ class Store:
         """A consistent view that writes nothing. Raises StoreDown."""
         with _down(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
+
+    def on_events(self, witness: Witness) -> None:
+        """Calls `witness` (from any thread) after each commit that held live events, with their ids.
+
+        Two commits may be told of in another order than theirs.
+        """
+        self._witnesses.append(witness)
 
     def on_news(self, listener: news.Listener) -> None:
         """Calls `listener` (from any thread) after each commit that left something to do."""
@@ -168,18 +182,19 @@ def _first_line(error: sa.exc.SQLAlchemyError) -> str:
     return next(iter(said.strip().splitlines()), type(error).__name__)
 
 
-def _write_events(session: Session) -> None:
+def _write_events(session: Session) -> list[tuple[int, dict[str, Any]]]:
     """On PostgreSQL a lock is held from then until the commit, so that event ids become visible in their
     order and a page that resumes from an id misses none. It is the last lock that is taken: whoever
     holds it waits for nobody, and so nobody waits for each other.
     """
     late = news.late_events(session)
     if not late:
-        return
+        return []
     session.flush()
     if session.get_bind().dialect.name == "postgresql":
         session.execute(sa.text("SELECT pg_advisory_xact_lock(7202)"))
-    session.connection().execute(_EVENTS, late)  # row after row: ids grow in the order of what happened
+    # Row after row: ids grow in the order of what happened.
+    return [(rows.insert(session.connection(), _EVENTS, values), values) for values in late]
 
 
 def _engine(url: str, synchronous: str = "FULL") -> sa.Engine:

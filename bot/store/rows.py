@@ -35,6 +35,12 @@ _INSERTS: dict[type[Table], sa.Insert] = {
 }
 
 
+def insert(connection: sa.Connection, statement: sa.Insert, values: dict[str, Any]) -> int:
+    """Writes a row and returns its id."""
+    key = connection.execute(statement, values).inserted_primary_key
+    return int(key[0]) if key else 0
+
+
 def add(session: Session, kind: type[Table], values: dict[str, Any]) -> int:
     """Writes a row and returns its id; what can be searched for is indexed.
 
@@ -42,8 +48,7 @@ def add(session: Session, kind: type[Table], values: dict[str, Any]) -> int:
     where a constraint forbids the row: then the transaction is lost.
     """
     connection = session.connection()
-    key = connection.execute(_INSERTS[kind], values).inserted_primary_key
-    row_id = int(key[0]) if key else 0
+    row_id = insert(connection, _INSERTS[kind], values)
     if kind is Message:
         search.index(connection, "message", row_id, values["text"])
     elif kind is Contact:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,10 +14,20 @@ from bot.store.news import News, Work
 from tests.support import Shop
 
 
+@pytest.fixture(params=["ours", "another process's"], autouse=True)
+def whose(request: pytest.FixtureRequest, shop: Shop) -> str:
+    """Whose commits there are to tell of: ours are handed over, those of others are looked for."""
+    shop.whose = request.param
+    return str(request.param)
+
+
 @contextlib.asynccontextmanager
 async def running(shop: Shop) -> AsyncIterator[Hub]:
     hub = Hub(shop.store)
-    shop.store.on_news(lambda told: hub.wake() if News(Work.LIVE) in told else None)
+    if shop.whose == "ours":
+        shop.store.on_events(hub.hand)
+    else:
+        shop.store.on_news(lambda told: hub.wake() if News(Work.LIVE) in told else None)
     task = asyncio.create_task(hub.run())
     yield hub
     task.cancel()
@@ -52,6 +63,36 @@ def test_a_page_gets_its_own_stream_and_a_desk_gets_all(shop: Shop):
             await mina.aclose()
             await desk.aclose()
             assert not hub._followers
+
+    run(test)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_whatever_order_commits_are_told_of_a_page_gets_each_event_once_in_order(shop: Shop, seed: int):
+    async def test() -> None:
+        told: list[Any] = []
+        hub = Hub(shop.store)
+        shop.store.on_events(told.append)
+        task = asyncio.create_task(hub.run())
+        mina = one_by_one(hub.follow(0, "web/mina"))
+        shop.writes("0")
+        first = await take(mina, 1)
+        for number in range(1, 9):
+            shop.writes(str(number))
+        Random(seed).shuffle(told)
+        for happened in told:
+            hub.hand(happened)
+            if seed % 2:
+                await asyncio.sleep(0)
+        texts = [h.payload["text"] for h in first + await take(mina, 8)]
+        assert texts == [str(number) for number in range(9)]
+        shop.writes("9")
+        hub.hand(told[-1])
+        assert [h.payload["text"] for h in await take(mina, 1)] == ["9"]
+        await mina.aclose()
+        await asyncio.sleep(0.2)  # a look may be under way
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     run(test)
 

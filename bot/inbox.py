@@ -7,6 +7,9 @@ in one transaction for a message that comes alone, and `Intake` stores in one wh
 
 import asyncio
 import hashlib
+import math
+import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +39,7 @@ UNFILEABLE = (
     *(BadInput, Conflict, NotFound),
 )
 MOMENT_SECONDS = 0.25
+FLOOD = 50  # webhooks within a moment: 200 a second, more than one machine answers
 ID_LENGTH = 200  # of an external id; the columns hold 255
 _ITEMS = rows.table(InboxItem)
 _UNFILED = (
@@ -189,13 +193,16 @@ class Intake:
         self._store, self._times = store, times
         self._waiting: list[tuple[Sequence[Incoming], asyncio.Future[set[str]]]] = []
         self._draining: asyncio.Task[None] | None = None
+        self._lately: deque[float] = deque(maxlen=FLOOD)  # when the last ones came
 
     async def take(self, events: Sequence[Incoming]) -> set[str]:
         """As `accept`; on return they are on the disk."""
         check(events)
         if not events:
             return set()
-        taken: asyncio.Future[set[str]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._lately.append(loop.time())
+        taken: asyncio.Future[set[str]] = loop.create_future()
         self._waiting.append((events, taken))
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain())
@@ -203,8 +210,12 @@ class Intake:
 
     async def calm(self) -> None:
         """Waits while messages are being taken in, for a moment at most. Whoever works on what is here
-        already lets them through first: a channel gives up on an entrance that is slow."""
-        if self._draining:
+        already lets them through first: a channel gives up on an entrance that is slow. In a flood, which
+        no worker can keep up with anyway, each works once in a moment."""
+        came = self._lately[0] if len(self._lately) == FLOOD else -math.inf
+        if asyncio.get_running_loop().time() - came < MOMENT_SECONDS:
+            await asyncio.sleep(random.uniform(0.5, 1.5) * MOMENT_SECONDS)  # noqa: S311 (not all at once)
+        elif self._draining:
             await asyncio.wait((self._draining,), timeout=MOMENT_SECONDS)
 
     async def _drain(self) -> None:

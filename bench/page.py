@@ -128,6 +128,12 @@ def own_table(results: Results) -> str:
         )
         rows.append(_row("… 99th percentile", ms(open_pages["p99"]), ""))
         rows.append(_row("… memory of a connection", f"{open_pages['kb_each']:.0f} KB", ""))
+    loads = [at(results, f"scaled.{each}.sustained") for each in (1, 2)]
+    if all(loads):
+        said = f"{loads[0]:g}/s and {loads[1]:g}/s, {loads[1] / loads[0]:.2f} times"
+        rows.append(
+            _row("sustained on PostgreSQL and Redis (web chat): one bot and one Rasa, two of each", said, "")
+        )
     failed = [f"- {part}: {found['failed']}" for part, found in results.items() if "failed" in found]
     return "\n".join([*rows, *(["", "Not measured:", *failed] if failed else [])])
 

@@ -26,7 +26,7 @@ from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
-from bench import ours, page, stock
+from bench import ours, page, scaled, stock
 from bench.growth import EACH, fill
 from bench.judging import blind
 from bench.load import Http, Run, open_loop
@@ -46,7 +46,7 @@ ORDERS = tuple(
         ("10023", "mina@example.com"), ("10024", "jonas@example.com"), ("10025", "yuki@example.com")
     )
 )  # fmt: skip
-Ask = Callable[[str], Awaitable[Any]]
+Load = Callable[[float, float, Sequence[str]], Awaitable[Run]]  # rate, seconds, texts
 
 
 def questions() -> list[str]:
@@ -66,6 +66,26 @@ def check(text: str, said: str) -> None:
     """Raises RuntimeError if an order was asked for and the answer doesn't tell of it."""
     if text in ORDERS and text.split()[4].strip("?") not in said:
         raise RuntimeError(f"no order in {said[:80]!r}")
+
+
+def shared(clients: Sequence[Http]) -> Load:
+    """Web chats of customers who are shared out among several bots."""
+
+    async def load(rate: float, seconds: float, texts: Sequence[str]) -> Run:
+        each = math.ceil(rate * seconds / len(clients))
+        parts = await asyncio.gather(*(ours.visitors(http, each) for http in clients))
+        guests = [guest for together in zip(*parts, strict=True) for guest in together]
+
+        async def ask(number: int) -> None:
+            text = texts[number % len(texts)]
+            check(text, (await guests[number].ask(text))["text"])
+
+        run = await open_loop(rate, seconds, ask)
+        for guest in guests:
+            guest.leave()
+        return run
+
+    return load
 
 
 class Bench:
@@ -129,9 +149,7 @@ class Bench:
             http.close()
         return found
 
-    async def _loads(
-        self, load: Callable[[float, float, Sequence[str]], Awaitable[Run]], pids: Sequence[int]
-    ) -> dict[str, Any]:
+    async def _loads(self, load: Load, pids: Sequence[int]) -> dict[str, Any]:
         """Questions and orders at 10 a second, then more and more of both."""
         await load(5, 4, mixed())  # what is loaded late is loaded now
         found: dict[str, Any] = {}
@@ -139,6 +157,10 @@ class Bench:
             before = processor(pids)
             run = await load(10, self.seconds, texts)
             found[name] = run.to_json() | {"processor": (processor(pids) - before) / run.asked}
+        return found | await self._steps(load)
+
+    async def _steps(self, load: Load) -> dict[str, Any]:
+        """More and more of both, until it is too much."""
         steps: list[Run] = []
         for rate in RATES:
             steps.append(await load(rate, self.seconds, mixed()))
@@ -147,8 +169,20 @@ class Bench:
                 between = round((rate * held) ** 0.5)
                 steps.append(await load(between, self.seconds, mixed()))
                 break
-        found["steps"] = [run.to_json() for run in sorted(steps, key=lambda run: run.rate)]
-        found["sustained"] = max((run.rate for run in steps if holds(run)), default=0)
+        return {
+            "steps": [run.to_json() for run in sorted(steps, key=lambda run: run.rate)],
+            "sustained": max((run.rate for run in steps if holds(run)), default=0),
+        }
+
+    async def scaled(self) -> dict[str, Any]:
+        """One of each and two of each, on PostgreSQL and Redis."""
+        await train()
+        found: dict[str, Any] = {}
+        for each in (1, 2):
+            async with scaled.running(self.folder / f"scaled{each}", each) as clients:
+                load = shared(clients)
+                await load(5, 4, mixed())
+                found[str(each)] = await self._steps(load)
         return found
 
     async def webhook(self) -> dict[str, Any]:
@@ -212,7 +246,7 @@ def holds(run: Run) -> bool:
     return run.answered == run.asked and run.p99 is not None and run.p99 <= TARGET
 
 
-PARTS = ("stock", "ours", "decision", "webhook", "growth", "live")
+PARTS = ("stock", "ours", "decision", "webhook", "growth", "live", "scaled")
 
 
 async def run(parts: Sequence[str], quick: bool, epochs: int) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import socket
 import subprocess
+import sysconfig
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -105,4 +107,8 @@ def machine() -> str:
         if "model name" in line
     ]
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024**2
-    return f"{len(os.sched_getaffinity(0))} cores ({models[0] if models else 'unknown'}), {memory:.0f} GB"
+    optimized = "enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return (
+        f"{len(os.sched_getaffinity(0))} cores ({models[0] if models else 'unknown'}), {memory:.0f} GB, "
+        f"Python {platform.python_version()} built {'with' if optimized else 'without'} its optimizations"
+    )

@@ -110,5 +110,6 @@ def machine() -> str:
     optimized = "enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
     return (
         f"{len(os.sched_getaffinity(0))} cores ({models[0] if models else 'unknown'}), {memory:.0f} GB, "
-        f"Python {platform.python_version()} built {'with' if optimized else 'without'} its optimizations"
+        f"Python {platform.python_version()} configured {'with' if optimized else 'without'} "
+        "--enable-optimizations"
     )

@@ -43,7 +43,7 @@ bench-nlu: setup ## Measure judgement: make bench-nlu DATA=folder with dev.jsonl
 	@LOG_LEVEL=ERROR RASA_TELEMETRY_ENABLED=false TF_CPP_MIN_LOG_LEVEL=3 .venv-rasa/bin/python -W ignore -m bench.nlu $(DATA)
 	@TF_CPP_MIN_LOG_LEVEL=3 .venv-rasa/bin/python -W ignore -m bench.threshold $(DATA)
 
-bench: setup ## Measure speed beside stock Rasa, write docs/performance.md (QUICK=1, EPOCHS=100, ONLY="ours growth")
+bench: setup ## Measure speed beside stock Rasa, write docs/performance.md (QUICK=1, EPOCHS=100, ONLY="answers growth")
 	@$(BIN)/python -m bench.performance $(if $(QUICK),--quick) $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(ONLY),--only $(ONLY))
 
 lock: $(UV) ## Resolve both lock files anew

@@ -402,10 +402,10 @@ def postpone(services: Services, turn: Turn) -> None:
     settle(services, turn, Proposal(Action.HAND_OFF, text=text, reason=Reason.OUTAGE), is_outage=True)
 
 
-def _open_messages(session: Session, conversation: Conversation | Columns) -> Sequence[Columns]:
+def _open_messages(session: Session, talk: Columns) -> Sequence[Columns]:
     """The customer's messages that no turn has dealt with, as they were written."""
-    query = _OPEN_HERE if conversation.channel is Channel.WEB else _OPEN_AS_WRITTEN
-    return session.execute(query, {"conversation": conversation.id}).all()
+    query = _OPEN_HERE if talk.channel is Channel.WEB else _OPEN_AS_WRITTEN
+    return session.execute(query, {"conversation": talk.id}).all()
 
 
 def _leased(session: Session, turn: Turn) -> Conversation:

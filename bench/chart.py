@@ -43,7 +43,7 @@ def svg(
         parts.append(_text(x_of(x), HEIGHT - BOTTOM + 18, _short(x)))
     if mark:
         parts.append(_rule(LEFT, y_of(mark[0]), WIDTH - RIGHT, y_of(mark[0]), "#c03030", "6 4"))
-        parts.append(_text(WIDTH - RIGHT + 6, y_of(mark[0]) + 4, mark[1], "start"))
+        parts.append(_text(LEFT + 6, y_of(mark[0]) - 5, mark[1], "start"))
     for number, line in enumerate(lines):
         places = [(x_of(x), y_of(y)) for x, y in line.points]
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""

@@ -166,6 +166,7 @@ def test_a_row_does_not_jump_from_under_the_pointer(shop: Server, desks: Desks):
     anna = desks.of("Anna")
     anna.click("#view-all")
     expect(anna.locator("#view-all")).to_have_attribute("aria-current", "page")
+    expect(anna.locator("#rows .due-mark")).to_have_count(2)  # each has said all that it has to say
     row = anna.locator("#rows a", has_text="upset first")
     row.hover()
     before = row.bounding_box()

@@ -210,18 +210,19 @@ class Bench:
         async with ours.running(self.folder / "growth") as (product, meta, _times):
             http = Http(product.port)
 
-            async def load(customers: Sequence[str]) -> dict[str, Any]:
+            async def load(customers: Sequence[str], after: float = 0) -> dict[str, Any]:
+                await asyncio.sleep(after)
                 texts = questions()
 
                 async def ask(number: int) -> None:
                     await meta.ask(http, customers[number], texts[number % len(texts)])
 
-                run = await open_loop(10, len(customers) / 10, ask)
+                run = await open_loop(5, len(customers) / 5, ask)
                 await settled(product)
                 return run.to_json()
 
             def fresh(seconds: float) -> list[str]:
-                return [str(next(self._customers)) for _ in range(round(10 * seconds))]
+                return [str(next(self._customers)) for _ in range(round(5 * seconds))]
 
             await load(fresh(4))
             known = 0  # customers with a history
@@ -231,9 +232,12 @@ class Bench:
                 added = await asyncio.to_thread(fill, product.database, known, wanted - known)
                 known, filled = wanted, time.perf_counter() - start
                 await load(fresh(1))
-                point = {"messages": messages, "fill": filled, "new": await load(fresh(self.seconds))}
-                old = added[: 10 * self.seconds]
-                points.append(point | {"old": await load(old) if old else None})
+                seconds = 2 * self.seconds
+                old = added[: 5 * seconds] or fresh(seconds)
+                # In one and the same mood of the machine, and in turn.
+                new, others = await asyncio.gather(load(fresh(seconds)), load(old, after=0.1))
+                point = {"messages": messages, "fill": filled, "new": new}
+                points.append(point | {"old": others if added else None})
             http.close()
         return {"points": points}
 

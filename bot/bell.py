@@ -2,6 +2,17 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+
+def call_on(loop: asyncio.AbstractEventLoop | None, function: Callable[..., Any], *args: Any) -> None:
+    """Has a loop call a function. Safe from any thread; one that isn't there, or is closed, calls nothing."""
+    if loop is None or loop.is_closed():
+        return
+    with suppress(RuntimeError):  # it was closed meanwhile: we are shutting down
+        loop.call_soon_threadsafe(function, *args)
 
 
 class Bell:
@@ -27,13 +38,10 @@ class Bell:
         if asyncio._get_running_loop() is self._loop:  # we are on it
             self._loop.call_later(delay, self._ring) if delay > 0 else self._ring()
             return
-        try:
-            if delay > 0:
-                self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._ring)
-            else:
-                self._loop.call_soon_threadsafe(self._ring)
-        except RuntimeError:  # the loop was closed meanwhile: we are shutting down
-            return
+        if delay > 0:
+            call_on(self._loop, self._loop.call_later, delay, self._ring)
+        else:
+            call_on(self._loop, self._ring)
 
     def _ring(self) -> None:
         while self._waiters:

@@ -74,19 +74,16 @@ class Parcel:
     @classmethod
     def of(cls, reply: Reply) -> Self:
         """A reply that is on its way since its turn was settled, or the first part of it."""
-        parts = split(reply.text, reply.channel) or [""]
         return cls(
             message_id=reply.message_id,
             conversation_id=reply.conversation_id,
             public_id=reply.public_id,
             account=reply.account,
             thread=reply.thread,
-            text=parts[0],
-            buttons=reply.buttons if len(parts) == 1 else [],
             send_no=1,
             attempt=1,
             started_at=reply.at,
-            parts=len(parts),
+            **_part_of(reply.text, reply.buttons, reply.channel),
         )
 
     @property
@@ -193,8 +190,6 @@ def claim(services: Services) -> Parcel | None:
         if account and account.trouble in TROUBLES.values():
             account.paused_until = now + accounts.PROBE  # one message tries; the rest wait for its answer
         identity: Identity = message.conversation.identity
-        parts = split(message.text, identity.channel) or [""]
-        number = min(message.parts_sent, len(parts) - 1) + 1
         message.status = Status.SENDING
         message.attempts += 1
         message.send_no += 1
@@ -205,21 +200,35 @@ def claim(services: Services) -> Parcel | None:
             public_id=message.public_id,
             account=message.account,
             thread=identity.thread,
-            text=parts[number - 1],
-            buttons=message.buttons if number == len(parts) else [],
             send_no=message.send_no,
             attempt=message.attempts,
             started_at=now,
-            part=number,
-            parts=len(parts),
+            **_part_of(message.text, message.buttons, identity.channel, message.parts_sent),
             is_late=window(identity.channel, identity.wrote_at, now).phase is Phase.PEOPLE,
             by_agent=message.author is Author.AGENT,
         )
 
 
+def _part_of(text: str, buttons: list[dict[str, str]], channel: Channel, sent: int = 0) -> dict[str, Any]:
+    """The fields of a parcel for the part after so many; the buttons are on the last."""
+    parts = split(text, channel) or [""]
+    number = min(sent, len(parts) - 1) + 1
+    last = number == len(parts)
+    return {
+        **{"text": parts[number - 1], "buttons": buttons if last else []},
+        **{"part": number, "parts": len(parts)},
+    }
+
+
 def _is_past(at: Any) -> sa.ColumnElement[bool]:
     """Whether a time of ours has come; what is too far ahead was set before the clock was set back."""
     return sa.or_(at <= sa.bindparam("now"), at > sa.bindparam("too_far"))
+
+
+def _holds_back(message: Any) -> sa.ColumnElement[bool]:
+    """Whether what comes after a message in its thread has to wait for it."""
+    unsettled = sa.and_(message.status == Status.UNKNOWN, ~_is_past(message.next_try_at))
+    return sa.or_(message.status.in_(OUTBOX), unsettled)
 
 
 def _times(now: datetime) -> dict[str, datetime]:
@@ -236,10 +245,7 @@ def _next() -> sa.Select[Message]:
         .where(
             its.identity_id == Conversation.identity_id,
             earlier.id < Message.id,
-            sa.or_(
-                earlier.status.in_((Status.QUEUED, Status.SENDING)),
-                sa.and_(earlier.status == Status.UNKNOWN, ~_is_past(earlier.next_try_at)),
-            ),
+            _holds_back(earlier),
         )
         .exists()
     )
@@ -291,10 +297,7 @@ def _in_the_way() -> sa.CompoundSelect[Any]:
         .join(talk, talk.c.id == said.c.conversation_id)
         .where(
             talk.c.identity_id == sa.bindparam("identity"),
-            sa.or_(
-                said.c.status.in_(OUTBOX),
-                sa.and_(said.c.status == Status.UNKNOWN, ~_is_past(said.c.next_try_at)),
-            ),
+            _holds_back(said.c),
         )
     )
     troubled = sa.select(account.c.throttled).where(

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from bot.bell import Bell
+from bot.bell import Bell, call_on
 from bot.domain.errors import StoreDown
 from bot.domain.rule import MAX_REPLIES
 from bot.domain.words import Author, State
@@ -243,10 +243,7 @@ class Hub:
 
     def hand(self, happened: list[tuple[int, dict[str, Any]]]) -> None:
         """Takes what a commit of this process told, so that nobody has to look. Safe from any thread."""
-        if self._loop is None or self._loop.is_closed():
-            return
-        with suppress(RuntimeError):  # the loop was closed meanwhile: we are shutting down
-            self._loop.call_soon_threadsafe(self._hand_out, happened)
+        call_on(self._loop, self._hand_out, happened)
 
     def _hand_out(self, happened: list[tuple[int, dict[str, Any]]]) -> None:
         """What follows the last event is handed out; where another is missing, everybody's are looked for."""
@@ -306,10 +303,11 @@ class Hub:
         if self._last is None:
             async with self._setting_out:
                 if self._last is None:
-                    self._last = await run_in_threadpool(self._newest)
+                    self._last = await run_in_threadpool(self.newest)
         return self._last
 
-    def _newest(self) -> int:
+    def newest(self) -> int:
+        """The id of the newest event. Raises StoreDown."""
         with self._store.read() as session:
             return newest(session)
 

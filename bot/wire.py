@@ -14,6 +14,7 @@ import redis.asyncio as aioredis
 import structlog
 from redis.exceptions import RedisError
 
+from bot.bell import call_on
 from bot.domain.errors import SettingError
 from bot.store.news import Listener, News, Work
 
@@ -41,9 +42,7 @@ class Wire:
 
     def tell(self, told: frozenset[News]) -> None:
         """To be called after a commit. Safe from any thread; never waits."""
-        if self._loop and not self._loop.is_closed():
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._put, told)
+        call_on(self._loop, self._put, told)
 
     def _put(self, told: frozenset[News]) -> None:
         with suppress(asyncio.QueueFull):

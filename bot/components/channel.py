@@ -16,7 +16,6 @@ from typing import Any
 
 from rasa.core.agent import Agent
 from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
-from rasa.shared.nlu.constants import ENTITIES, INTENT, TEXT
 from sanic import Blueprint, Sanic
 from sanic.exceptions import InvalidUsage
 from sanic.request import Request
@@ -25,7 +24,7 @@ from sanic.response import HTTPResponse, json
 from bot.components.featurizer import encoded
 from bot.components.language import language_of
 from bot.components.plan import ANSWERS, AUTOMATED, READS_ON, in_a_row
-from bot.components.taking import Together, read_text, take
+from bot.components.taking import NOTHING_READ, Together, read_text, take
 from bot.components.times import spoken
 from bot.components.turns import CONTEXT
 from bot.domain.rule import Context
@@ -36,7 +35,6 @@ MAX_TEXTS = 200  # to encode at a time: half a second
 _OWN_PARAGRAPH = (AUTOMATED, READS_ON)
 _BUTTONS = {"/settled": Button.SETTLED, "/ask_person": Button.PERSON}  # the payloads in domain.yml
 _FIRST = "Où est ma commande 10023 ?"  # not English, and a number: wants all there is to load
-_NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
 
 Handler = Callable[[UserMessage], Awaitable[Any]]
 
@@ -70,7 +68,7 @@ class Incoming:
             self.text,
             output,
             self.turn,
-            parse_data=None if self.text else _NOTHING_READ,
+            parse_data=None if self.text else NOTHING_READ,
             input_channel=TurnInput.name(),
             metadata={CONTEXT: self.context},
         )

@@ -30,7 +30,7 @@ from bot.components.turns import FACTS
 
 TURNS_OF_THE_LOOP = 3  # what has arrived is parsed, and its request's task has begun
 AT_ONCE = 8  # more would keep the first of them waiting
-_NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
+NOTHING_READ = {TEXT: "", INTENT: {"name": None, "confidence": 0.0}, ENTITIES: []}
 
 
 class Together:
@@ -105,7 +105,7 @@ def read_texts(texts: Sequence[str], processor: MessageProcessor) -> list[dict[s
     tracker = DialogueStateTracker.from_events(messages[0].sender_id, [])
     inputs = {PLACEHOLDER_MESSAGE: messages, PLACEHOLDER_TRACKER: tracker}
     found = graph_of(processor).run(inputs, [target])[target]
-    return [{**_NOTHING_READ, **message.as_dict(only_output_properties=True)} for message in found]
+    return [{**NOTHING_READ, **message.as_dict(only_output_properties=True)} for message in found]
 
 
 def _decided(tracker: DialogueStateTracker, processor: MessageProcessor) -> PolicyPrediction:

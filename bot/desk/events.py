@@ -58,7 +58,7 @@ async def _stream(
 ) -> AsyncGenerator[bytes]:
     checked = time.monotonic()
     if after is None:
-        after = await run_in_threadpool(_newest, services)
+        after = await run_in_threadpool(services.hub.newest)
     quiet = min(sse.PING_SECONDS, RECHECK_SECONDS)
     yield sse.PING  # it is open
     async with aclosing(services.hub.follow(after, None, page, quiet)) as changes:
@@ -76,11 +76,6 @@ async def _stream(
             views = ((change.id, _view(change, change.conversation_id in mine)) for change in happened)
             for piece in sse.joined(sse.event("changed", json.dumps(view), id_) for id_, view in views):
                 yield piece
-
-
-def _newest(services: Services) -> int:
-    with services.store.read() as session:
-        return live.newest(session)
 
 
 def _view(change: live.Happened, is_mine: bool) -> dict[str, int | str | bool | None]:

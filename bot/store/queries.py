@@ -23,12 +23,6 @@ def replies_used(session: Session, conversation_id: int) -> int:
     return session.scalar(_REPLIES, {"conversation": conversation_id}) or 0
 
 
-def said_by_us(session: Session, conversation_id: int) -> tuple[int, Author | None]:
-    """How many of the two replies are spent, and which of us the customer heard last."""
-    count, author = session.execute(_SAID_BY_US, {"conversation": conversation_id}).one()
-    return count, author
-
-
 def for_update[T: sa.Select[Any]](query: T, skip_locked: bool = False) -> T:
     """Locks the conversations it finds until the commit (SQLite locks as a whole anyway).
 
@@ -266,5 +260,4 @@ def said_by_us_in(conversation_id: Any) -> tuple[sa.Select[Any], sa.Select[Any]]
     return count, heard.order_by(said.id.desc()).limit(1)
 
 
-_REPLIES, _HEARD = said_by_us_in(sa.bindparam("conversation"))
-_SAID_BY_US = sa.select(_REPLIES.scalar_subquery(), _HEARD.scalar_subquery())
+_REPLIES, _ = said_by_us_in(sa.bindparam("conversation"))
